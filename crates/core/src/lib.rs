@@ -1,0 +1,11 @@
+//! What parlance does, without doing any of it: rooms, sessions, presence, typing, receipts,
+//! recovery, rate limits, and the ports to the outside.
+//!
+//! Sans-IO: no runtime, clock, socket or random source in here. Time and chance come in as
+//! arguments, what should happen goes out as data ([`room::Effect`]), and the answers come back in.
+
+pub mod clock;
+pub mod entry;
+pub mod identity;
+pub mod lineage;
+pub mod ports;

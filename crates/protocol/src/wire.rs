@@ -1,0 +1,54 @@
+//! How ids, positions and instants stand in JSON: as strings.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+use crate::{MessageId, Position, UnixMicros};
+
+macro_rules! as_string {
+    ($type:ty, $parse:expr, $pattern:expr, $what:expr) => {
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = Cow::<'_, str>::deserialize(deserializer)?;
+                let parse: fn(&str) -> Option<$type> = $parse;
+                parse(&text).ok_or_else(|| D::Error::custom(concat!("expected ", $what)))
+            }
+        }
+
+        impl schemars::JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "pattern": $pattern, "description": $what })
+            }
+        }
+    };
+}
+
+as_string!(
+    MessageId,
+    MessageId::parse,
+    "^(0|[1-9][0-9]{0,15})$",
+    "a decimal message id below 2^53"
+);
+as_string!(
+    Position,
+    Position::parse,
+    "^(0|[1-9][0-9]{0,15})(-[1-9][0-9]{0,9})?$",
+    "a position: N, or N-k for the k-th other durable event after message N"
+);
+as_string!(
+    UnixMicros,
+    UnixMicros::parse,
+    "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}Z$",
+    "an RFC 3339 timestamp, UTC, milliseconds"
+);

@@ -1,0 +1,1 @@
+//! Black-box tests of the parlance binary live in `tests/`.
