@@ -9,3 +9,6 @@ pub mod entry;
 pub mod identity;
 pub mod lineage;
 pub mod ports;
+pub mod quota;
+pub mod room;
+pub mod settings;
