@@ -4,7 +4,7 @@
 //! others did). Handles are used from the shard's own thread only, so futures need not be `Send`.
 //! The contract suites in `testkit` hold every adapter to the promises written here.
 
-use std::{future::Future, rc::Rc, sync::Arc};
+use std::{future::Future, sync::Arc};
 
 use parlance_protocol::{Anchor, ConversationId, MessageId, Position, UnixMicros, UserId};
 
@@ -74,7 +74,7 @@ pub trait Log: Clone + 'static {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Appended {
     /// It stands in the log.
-    New(Rc<Entry>),
+    New(Arc<Entry>),
     /// It stood there already, with the same content: here.
     Duplicate(Position),
     /// This `local_id` stands for another content or another kind of event.
