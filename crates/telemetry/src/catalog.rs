@@ -1,0 +1,169 @@
+//! The list of all metrics.
+
+use crate::labels::{
+    Accept, Action, AuthFailure, Code, HttpStatus, Initiator, KeyReload, Label, LabelSpec, Outcome,
+    RateLimit, Resume,
+};
+
+/// What a metric is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Observations sorted into buckets with these upper bounds, and one more for the rest.
+    Histogram(&'static [f64]),
+}
+
+/// Everything that is fixed about a metric.
+#[derive(Debug, Clone, Copy)]
+pub struct Spec {
+    /// As exported. Holds the unit; counters end in `_total`.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: Kind,
+    /// What it says, one sentence.
+    pub help: &'static str,
+    /// The labels and all their values.
+    pub labels: &'static [LabelSpec],
+}
+
+/// Upper bounds of the append latency, in seconds: from an append that shares a sync with others
+/// on a fast disk to one that the 10 s deadline of an action ends.
+const APPEND_SECONDS: &[f64] = &[
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0,
+];
+
+/// The labels of `parlance_build_info`: one value each per binary.
+const BUILD: &[LabelSpec] = &[
+    LabelSpec {
+        key: "version",
+        values: &[],
+    },
+    LabelSpec {
+        key: "revision",
+        values: &[],
+    },
+];
+
+/// The help texts are the variants' documentation.
+macro_rules! metrics {
+    ($(
+        #[doc = $help:literal]
+        $variant:ident = $name:literal, $kind:expr, $labels:expr;
+    )+) => {
+        /// Every metric there is.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Metric {
+            $(#[doc = $help] $variant,)+
+        }
+
+        impl Metric {
+            /// Every metric, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// Everything that is fixed about it.
+            #[must_use]
+            pub const fn spec(self) -> Spec {
+                match self {
+                    $(Self::$variant => Spec {
+                        name: $name,
+                        kind: $kind,
+                        help: $help.trim_ascii(),
+                        labels: $labels,
+                    },)+
+                }
+            }
+        }
+    };
+}
+
+metrics! {
+    /// The build that runs; always 1.
+    BuildInfo = "parlance_build_info", Kind::Gauge, BUILD;
+    /// Connections that are members of a conversation.
+    Connections = "parlance_connections", Kind::Gauge, &[];
+    /// Conversations that this node keeps in memory.
+    Rooms = "parlance_rooms", Kind::Gauge, &[];
+    /// Members that have more to be written than their socket takes right now.
+    LaggingConnections = "parlance_lagging_connections", Kind::Gauge, &[];
+    /// 1 while the node is leaving: it is not ready and asks its clients to reconnect.
+    Draining = "parlance_draining", Kind::Gauge, &[];
+    /// Accepted TCP connections of the public listener, by what became of them.
+    Accepts = "parlance_accepts_total", Kind::Counter, &[Accept::SPEC];
+    /// HTTP answers of the public listener.
+    HttpResponses = "parlance_http_responses_total", Kind::Counter, &[HttpStatus::SPEC];
+    /// Tokens that were refused.
+    AuthFailures = "parlance_auth_failures_total", Kind::Counter, &[AuthFailure::SPEC];
+    /// Ended WebSocket connections.
+    Closes = "parlance_closes_total", Kind::Counter, &[Code::SPEC, Initiator::SPEC];
+    /// Actions of clients, by how they were answered.
+    Actions = "parlance_actions_total", Kind::Counter, &[Action::SPEC, Outcome::SPEC];
+    /// Refusals because of a limit.
+    RateLimited = "parlance_rate_limited_total", Kind::Counter, &[RateLimit::SPEC];
+    /// Time from handing an event to the log until it is durable.
+    AppendDuration = "parlance_append_duration_seconds", Kind::Histogram(APPEND_SECONDS), &[];
+    /// Deliveries: text frames written to sockets. Divided by the writes it gives frames per write.
+    FramesSent = "parlance_frames_sent_total", Kind::Counter, &[];
+    /// Writes to sockets; one takes all frames that wait for that socket.
+    Writes = "parlance_writes_total", Kind::Counter, &[];
+    /// Bytes written to WebSockets, framing included.
+    SentBytes = "parlance_sent_bytes_total", Kind::Counter, &[];
+    /// Bytes read from WebSockets, framing included.
+    ReceivedBytes = "parlance_received_bytes_total", Kind::Counter, &[];
+    /// Times that a slow member needed events which recent memory did not hold any more.
+    RingMisses = "parlance_ring_misses_total", Kind::Counter, &[];
+    /// Live events that were not next in line, so that the log was read before going on.
+    GapsHealed = "parlance_gaps_healed_total", Kind::Counter, &[];
+    /// Connections that asked to resume, by where the missed events came from.
+    Resumes = "parlance_resumes_total", Kind::Counter, &[Resume::SPEC];
+    /// Changes of key files that were noticed.
+    KeyReloads = "parlance_key_reloads_total", Kind::Counter, &[KeyReload::SPEC];
+    /// Memory that is resident.
+    ProcessResidentMemory = "process_resident_memory_bytes", Kind::Gauge, &[];
+    /// CPU time used, user and system.
+    ProcessCpu = "process_cpu_seconds_total", Kind::Counter, &[];
+    /// Open file descriptors.
+    ProcessOpenFds = "process_open_fds", Kind::Gauge, &[];
+    /// The most file descriptors that may be open.
+    ProcessMaxFds = "process_max_fds", Kind::Gauge, &[];
+    /// Threads.
+    ProcessThreads = "process_threads", Kind::Gauge, &[];
+    /// When the process started, in seconds since 1970.
+    ProcessStartTime = "process_start_time_seconds", Kind::Gauge, &[];
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_say_kind_and_origin() {
+        let mut seen = HashSet::new();
+        for metric in Metric::ALL {
+            let spec = metric.spec();
+            assert!(seen.insert(spec.name), "{} twice", spec.name);
+            let ours = spec.name.starts_with("parlance_") || spec.name.starts_with("process_");
+            assert!(ours, "{} has no known prefix", spec.name);
+            assert_eq!(
+                spec.kind == Kind::Counter,
+                spec.name.ends_with("_total"),
+                "{}: counters and only they end in _total",
+                spec.name
+            );
+        }
+    }
+
+    #[test]
+    fn histogram_buckets_ascend() {
+        for metric in Metric::ALL {
+            if let Kind::Histogram(bounds) = metric.spec().kind {
+                assert!(bounds.is_sorted_by(|a, b| a < b), "{metric:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The handles: looked up once, then an atomic addition per count.
+
+use std::marker::PhantomData;
+
+use metrics::{
+    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram,
+    gauge, histogram,
+};
+
+use crate::{
+    catalog::{Kind, Metric},
+    labels::{
+        Accept, Action, AuthFailure, Code, HttpStatus, Initiator, KeyReload, Label, Outcome,
+        RateLimit, Resume,
+    },
+};
+
+/// Which build runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Build {
+    /// The package's version.
+    pub version: &'static str,
+    /// The revision of the source, or `unknown`.
+    pub revision: &'static str,
+}
+
+/// Handles of everything that is counted. All registrations under one recorder share the numbers.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// [`Metric::Connections`]
+    pub connections: Gauge,
+    /// [`Metric::Rooms`]
+    pub rooms: Gauge,
+    /// [`Metric::LaggingConnections`]
+    pub lagging_connections: Gauge,
+    /// [`Metric::Draining`]
+    pub draining: Gauge,
+    /// [`Metric::Accepts`]
+    pub accepts: Counters<Accept>,
+    /// [`Metric::HttpResponses`]
+    pub http_responses: Counters<HttpStatus>,
+    /// [`Metric::AuthFailures`]
+    pub auth_failures: Counters<AuthFailure>,
+    /// [`Metric::Closes`]
+    pub closes: PairCounters<Code, Initiator>,
+    /// [`Metric::Actions`]
+    pub actions: PairCounters<Action, Outcome>,
+    /// [`Metric::RateLimited`]
+    pub rate_limited: Counters<RateLimit>,
+    /// [`Metric::AppendDuration`], in seconds
+    pub append_duration: Histogram,
+    /// [`Metric::FramesSent`]
+    pub frames_sent: Counter,
+    /// [`Metric::Writes`]
+    pub writes: Counter,
+    /// [`Metric::SentBytes`]
+    pub sent_bytes: Counter,
+    /// [`Metric::ReceivedBytes`]
+    pub received_bytes: Counter,
+    /// [`Metric::RingMisses`]
+    pub ring_misses: Counter,
+    /// [`Metric::GapsHealed`]
+    pub gaps_healed: Counter,
+    /// [`Metric::Resumes`]
+    pub resumes: Counters<Resume>,
+    /// [`Metric::KeyReloads`]
+    pub key_reloads: Counters<KeyReload>,
+}
+
+impl Metrics {
+    /// Handles of the recorder that is installed; without one they count nothing.
+    #[must_use]
+    pub fn register() -> Self {
+        Self {
+            connections: gauge!(Metric::Connections.spec().name),
+            rooms: gauge!(Metric::Rooms.spec().name),
+            lagging_connections: gauge!(Metric::LaggingConnections.spec().name),
+            draining: gauge!(Metric::Draining.spec().name),
+            accepts: Counters::register(Metric::Accepts),
+            http_responses: Counters::register(Metric::HttpResponses),
+            auth_failures: Counters::register(Metric::AuthFailures),
+            closes: PairCounters::register(Metric::Closes),
+            actions: PairCounters::register(Metric::Actions),
+            rate_limited: Counters::register(Metric::RateLimited),
+            append_duration: histogram!(Metric::AppendDuration.spec().name),
+            frames_sent: counter!(Metric::FramesSent.spec().name),
+            writes: counter!(Metric::Writes.spec().name),
+            sent_bytes: counter!(Metric::SentBytes.spec().name),
+            received_bytes: counter!(Metric::ReceivedBytes.spec().name),
+            ring_misses: counter!(Metric::RingMisses.spec().name),
+            gaps_healed: counter!(Metric::GapsHealed.spec().name),
+            resumes: Counters::register(Metric::Resumes),
+            key_reloads: Counters::register(Metric::KeyReloads),
+        }
+    }
+
+    /// Gives the installed recorder the help texts and the build. Once per process.
+    pub fn describe(build: Build) {
+        for metric in Metric::ALL {
+            let spec = metric.spec();
+            match spec.kind {
+                Kind::Counter => describe_counter!(spec.name, spec.help),
+                Kind::Gauge => describe_gauge!(spec.name, spec.help),
+                Kind::Histogram(_) => describe_histogram!(spec.name, spec.help),
+            }
+        }
+        let labels = [("version", build.version), ("revision", build.revision)];
+        gauge!(Metric::BuildInfo.spec().name, &labels).set(1.0);
+    }
+}
+
+/// One counter per value of a label.
+#[derive(Debug, Clone)]
+pub struct Counters<L> {
+    by_value: Box<[Counter]>,
+    label: PhantomData<L>,
+}
+
+impl<L: Label> Counters<L> {
+    fn register(metric: Metric) -> Self {
+        let count = |value: &L| {
+            let labels = [(L::SPEC.key, value.as_str())];
+            counter!(metric.spec().name, &labels)
+        };
+        Self {
+            by_value: L::ALL.iter().map(count).collect(),
+            label: PhantomData,
+        }
+    }
+
+    /// The counter of `value`.
+    pub fn of(&self, value: L) -> &Counter {
+        &self.by_value[value.index()]
+    }
+}
+
+/// One counter per pair of values of two labels.
+#[derive(Debug, Clone)]
+pub struct PairCounters<A, B> {
+    by_pair: Box<[Counter]>,
+    labels: PhantomData<(A, B)>,
+}
+
+impl<A: Label, B: Label> PairCounters<A, B> {
+    fn register(metric: Metric) -> Self {
+        let count = |(a, b): (&A, &B)| {
+            let labels = [(A::SPEC.key, a.as_str()), (B::SPEC.key, b.as_str())];
+            counter!(metric.spec().name, &labels)
+        };
+        let pairs = A::ALL
+            .iter()
+            .flat_map(|a| B::ALL.iter().map(move |b| (a, b)));
+        Self {
+            by_pair: pairs.map(count).collect(),
+            labels: PhantomData,
+        }
+    }
+
+    /// The counter of the pair.
+    pub fn of(&self, a: A, b: B) -> &Counter {
+        &self.by_pair[a.index() * B::ALL.len() + b.index()]
+    }
+}

@@ -1,0 +1,91 @@
+//! What the handles count arrives in the exporter under the documented names and labels.
+
+use metrics_exporter_prometheus::PrometheusBuilder;
+use parlance_telemetry::{
+    Build, Kind, Metric, Metrics,
+    labels::{Accept, Action, Code, Initiator, Outcome},
+};
+
+/// Runs `count` under a recorder of its own and returns what a scrape then sees.
+fn scrape_after(count: impl FnOnce(&Metrics)) -> String {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    metrics::with_local_recorder(&recorder, || {
+        Metrics::describe(Build {
+            version: "1.2.3",
+            revision: "abc",
+        });
+        count(&Metrics::register());
+    });
+    handle.render()
+}
+
+#[track_caller]
+fn assert_line(scrape: &str, line: &str) {
+    assert!(
+        scrape.lines().any(|l| l == line),
+        "no line {line} in:\n{scrape}"
+    );
+}
+
+#[test]
+fn a_labelled_count_arrives_at_its_labels_and_no_others() {
+    let scrape = scrape_after(|metrics| {
+        metrics.accepts.of(Accept::Unauthorized).increment(2);
+        metrics
+            .actions
+            .of(Action::Read, Outcome::UnknownMessage)
+            .increment(3);
+        metrics
+            .closes
+            .of(Code::of(4003), Initiator::Server)
+            .increment(5);
+    });
+
+    assert_line(
+        &scrape,
+        r#"parlance_accepts_total{outcome="unauthorized"} 2"#,
+    );
+    assert_line(&scrape, r#"parlance_accepts_total{outcome="joined"} 0"#);
+    let action = r#"parlance_actions_total{action="read",outcome="unknown_message"} 3"#;
+    assert_line(&scrape, action);
+    let close = r#"parlance_closes_total{code="4003",initiator="server"} 5"#;
+    assert_line(&scrape, close);
+    assert_line(
+        &scrape,
+        r#"parlance_closes_total{code="4003",initiator="client"} 0"#,
+    );
+    assert_line(
+        &scrape,
+        r#"parlance_build_info{version="1.2.3",revision="abc"} 1"#,
+    );
+}
+
+#[test]
+fn two_registrations_count_into_the_same_series() {
+    let scrape = scrape_after(|first| {
+        let second = Metrics::register();
+        first.frames_sent.increment(1);
+        second.frames_sent.increment(1);
+    });
+
+    assert_line(&scrape, "parlance_frames_sent_total 2");
+}
+
+#[test]
+fn every_metric_of_the_project_is_registered_with_its_kind_and_help() {
+    let scrape = scrape_after(|metrics| metrics.append_duration.record(0.001));
+
+    let ours = Metric::ALL.iter().map(|metric| metric.spec());
+    for spec in ours.filter(|spec| spec.name.starts_with("parlance_")) {
+        let kind = match spec.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            // Buckets are the installer's; without them it is a summary.
+            Kind::Histogram(_) => "summary",
+        };
+        assert_line(&scrape, &format!("# TYPE {} {kind}", spec.name));
+        let help = format!("# HELP {} ", spec.name);
+        assert!(scrape.contains(&help), "no help of {}", spec.name);
+    }
+}
