@@ -1,1 +1,4 @@
-//! parlance gateway.
+//! The gateway: ends WebSockets, checks tokens, and keeps the rooms of the connections it holds.
+
+pub mod clock;
+pub mod handover;
