@@ -4,7 +4,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use crate::{ErrorCode, MessageId, Position, UnixMicros};
+use crate::{ErrorCode, MessageId, Position, RequestId, UnixMicros};
 
 /// A frame from the server.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -52,7 +52,7 @@ pub enum ServerFrame<'a> {
         has_more_after: Option<bool>,
         /// As the client gave it: a string or a number.
         #[serde(skip_serializing_if = "Option::is_none", default)]
-        request_id: Option<serde_json::Value>,
+        request_id: Option<RequestId>,
     },
     /// A message of this user was delivered to or read by somebody else, or was lost.
     #[serde(rename = "message.status")]

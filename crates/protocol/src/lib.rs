@@ -4,19 +4,29 @@
 //! reads no clock and keeps no state: text in, values out, and back.
 
 mod action;
+mod advice;
 mod codes;
+mod field;
 mod frame;
 mod ids;
 pub mod limits;
+mod parse;
 mod position;
+mod refusal;
+mod request_id;
+mod schema;
 mod timestamp;
 mod wire;
 
-pub use action::{Action, Anchor, Refusal, parse_action};
+pub use action::{Action, Anchor};
+pub use advice::{Advice, backoff};
 pub use codes::{CloseCode, ErrorCode};
 pub use frame::{
     ChatMessage, HistoryRow, Limits, PresenceStatus, ReconnectReason, ServerFrame, Status,
 };
 pub use ids::{ConversationId, InvalidId, LocalId, MessageId, UserId};
+pub use parse::parse_action;
 pub use position::Position;
+pub use refusal::Refusal;
+pub use request_id::RequestId;
 pub use timestamp::UnixMicros;

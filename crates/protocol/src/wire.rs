@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use crate::{MessageId, Position, UnixMicros};
+use crate::{LocalId, MessageId, Position, UnixMicros, limits};
 
 macro_rules! as_string {
     ($type:ty, $parse:expr, $pattern:expr, $what:expr) => {
@@ -52,3 +52,25 @@ as_string!(
     "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}Z$",
     "an RFC 3339 timestamp, UTC, milliseconds"
 );
+
+impl Serialize for LocalId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// The limit is in bytes: a schema can only count characters, which are fewer.
+impl schemars::JsonSchema for LocalId {
+    fn schema_name() -> Cow<'static, str> {
+        "LocalId".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "minLength": 1,
+            "maxLength": limits::LOCAL_ID_BYTES,
+            "description": "a client's own name for a message: 1 to 128 bytes"
+        })
+    }
+}
