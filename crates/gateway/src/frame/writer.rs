@@ -1,0 +1,140 @@
+//! The frame writer: joins the frames of one connection for one `write`.
+
+use parlance_core::room::FrameSink;
+
+use super::CONTROL_BYTES;
+
+const FIN: u8 = 0x80;
+
+/// Frames in a row, as they go on the wire. One per shard, used for one connection at a time.
+#[derive(Debug, Default)]
+pub struct FrameWriter {
+    bytes: Vec<u8>,
+    frames: u64,
+}
+
+impl FrameWriter {
+    /// What is in it.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// How many frames are in it.
+    #[must_use]
+    pub const fn frames(&self) -> u64 {
+        self.frames
+    }
+
+    /// Empties it, and gives memory back beyond `keep_bytes`.
+    pub fn clear(&mut self, keep_bytes: usize) {
+        self.bytes.clear();
+        self.bytes.shrink_to(keep_bytes);
+        self.frames = 0;
+    }
+
+    /// A pong; `payload` is the ping's.
+    pub fn pong(&mut self, payload: &[u8]) {
+        debug_assert!(
+            payload.len() <= CONTROL_BYTES,
+            "the reader refuses longer pings"
+        );
+        self.frame(0xa, payload);
+    }
+
+    /// A close frame. The reason is cut to what fits. Without a code it is empty.
+    pub fn close(&mut self, code: Option<u16>, reason: &str) {
+        let Some(code) = code else {
+            return self.frame(0x8, &[]);
+        };
+        let reason = &reason[..reason.floor_char_boundary(CONTROL_BYTES - 2)];
+        self.header(0x8, 2 + reason.len());
+        self.bytes.extend_from_slice(&code.to_be_bytes());
+        self.bytes.extend_from_slice(reason.as_bytes());
+    }
+
+    fn frame(&mut self, opcode: u8, payload: &[u8]) {
+        self.header(opcode, payload.len());
+        self.bytes.extend_from_slice(payload);
+    }
+
+    fn header(&mut self, opcode: u8, payload_bytes: usize) {
+        self.frames += 1;
+        self.bytes.push(FIN | opcode);
+        match payload_bytes {
+            0..=125 => self.bytes.push(payload_bytes as u8),
+            126..=0xffff => {
+                self.bytes.push(126);
+                self.bytes
+                    .extend_from_slice(&(payload_bytes as u16).to_be_bytes());
+            }
+            _ => {
+                self.bytes.push(127);
+                self.bytes
+                    .extend_from_slice(&(payload_bytes as u64).to_be_bytes());
+            }
+        }
+    }
+}
+
+impl FrameSink for FrameWriter {
+    fn text(&mut self, payload: &[u8]) {
+        self.frame(0x1, payload);
+    }
+
+    fn ping(&mut self, payload: [u8; 8]) {
+        self.frame(0x9, &payload);
+    }
+
+    fn len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_is_written_in_the_fewest_bytes() {
+        for (payload_bytes, header) in [
+            (0, vec![0x81, 0]),
+            (125, vec![0x81, 125]),
+            (126, vec![0x81, 126, 0, 126]),
+            (65_535, vec![0x81, 126, 0xff, 0xff]),
+            (65_536, vec![0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] {
+            let mut writer = FrameWriter::default();
+            writer.text(&vec![b'x'; payload_bytes]);
+            assert_eq!(writer.bytes()[..header.len()], header, "{payload_bytes}");
+            assert_eq!(writer.len(), header.len() + payload_bytes);
+        }
+    }
+
+    #[test]
+    fn a_close_reason_is_cut_at_a_character_so_that_the_frame_stays_a_control_frame() {
+        let mut writer = FrameWriter::default();
+        writer.close(Some(1008), &"ä".repeat(80));
+        assert_eq!(writer.bytes()[..4], [0x88, 2 + 122, 0x03, 0xf0]);
+        assert_eq!(str::from_utf8(&writer.bytes()[4..]), Ok(&*"ä".repeat(61)));
+    }
+
+    #[test]
+    fn control_frames_carry_their_payload() {
+        let mut writer = FrameWriter::default();
+        writer.ping(*b"12345678");
+        writer.pong(b"p");
+        writer.close(None, "");
+        assert_eq!(writer.bytes(), b"\x89\x0812345678\x8a\x01p\x88\x00");
+        assert_eq!(writer.frames(), 3);
+    }
+
+    #[test]
+    fn a_cleared_writer_gives_the_memory_of_a_huge_frame_back() {
+        let mut writer = FrameWriter::default();
+        writer.text(&vec![b'x'; 1 << 20]);
+        writer.clear(4096);
+        assert!(writer.bytes().is_empty());
+        assert!(writer.bytes.capacity() <= 4096);
+    }
+}
