@@ -1,0 +1,52 @@
+# What a person or a CI runs. `make` alone lists it.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+# GNU make sets MAKE_TERMOUT when it writes to a terminal.
+ifdef MAKE_TERMOUT
+BOLD := $(shell printf '\033[1m')
+PLAIN := $(shell printf '\033[0m')
+endif
+
+# $(call step,name,command): says what runs, runs it, says how long it took.
+define step
+@printf '%s==> %s%s\n' '$(BOLD)' '$(1)' '$(PLAIN)'; \
+start=$$SECONDS; \
+$(2); \
+printf '    %s: %d s\n' '$(1)' "$$((SECONDS - start))"
+endef
+
+.PHONY: help
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "$(BOLD)%-6s$(PLAIN) %s\n", $$1, $$2 }' Makefile
+
+.PHONY: run
+run: ## build the server and start it for trying out; data stays in .parlance
+	cargo run --release --locked -p parlance -- serve --dev --data-dir .parlance
+
+# The build step makes the server with the same features as the tests, so that nothing is compiled
+# a second time when the black-box tests start it.
+.PHONY: test
+test: lint ## check and test everything; installs the tools for it
+	$(call step,build,cargo build --locked --workspace --all-targets)
+	$(call step,test,PARLANCE_BIN="$$(.ci/target-dir)/debug/parlance" cargo test --locked --workspace --no-fail-fast)
+
+.PHONY: lint
+lint: tools ## format, clippy, dependency rules, unused dependencies, docs
+	$(call step,format,cargo fmt --all --check)
+	$(call step,clippy,cargo clippy --locked --workspace --all-targets -- -D warnings)
+	$(call step,deny,cargo deny --locked check --allow unused-wrapper bans licenses sources)
+	$(call step,unused dependencies,cargo machete)
+	$(call step,docs,RUSTDOCFLAGS=-Dwarnings cargo doc --locked --workspace --no-deps)
+
+.PHONY: bench
+bench: ## measure the server next to its floor; pass options as ARGS="…"
+	cargo build --release --locked -p parlance -p parlance-benches
+	cargo run --release --locked -p parlance-benches --bin bench -- $(ARGS)
+
+.PHONY: tools
+tools:
+	$(call step,tools,.ci/tools)
