@@ -1,0 +1,876 @@
+//! Who has received and read what: two monotone cursors per user, `delivered` and `read`.
+//!
+//! The room calls it for what local users do and for what the bus says. What *others* are told
+//! follows the bus alone ([`Receipts::heard`]), so every node tells the same; a user's *own* cursor
+//! is ahead of that as soon as it moves here, so that a second `read` or send builds on the first.
+//!
+//! The state of a message is "somebody other than its author has a cursor at or above it". So per
+//! kind the two highest cursors answer for every message, whatever the number of users
+//! ([`Highest`]), and what authors were told needs no memory: before and after each move they have
+//! been told what the two highest say ([`Progress`]).
+//!
+//! It sends nothing, knows no frames, and does not look for the messages concerned.
+
+use std::sync::Arc;
+
+use parlance_protocol::{MessageId, Status, UserId, limits};
+
+use crate::{clock::Mono, lineage::Lineage, ports::Cursor, user_map::UserMap};
+
+/// Advances of one user within this are one.
+pub const COALESCE_MS: u64 = 250;
+/// Time between two `receipts` frames.
+pub const FRAME_MS: u64 = 1_000;
+/// Most users in a `receipts` frame.
+pub const FRAME_USERS: usize = 50;
+/// The cursors of so many users are kept, and in any case those of users with a connection here.
+/// Those of further users count for the state of messages, but are in no snapshot.
+pub const KEPT_USERS_MAX: usize = 1_000;
+
+/// The receipts of a room.
+#[derive(Debug, Default)]
+pub struct Receipts {
+    cursors: UserMap<Cursor>,
+    /// Users with a connection here, and the newest message that each wrote, as far as known.
+    watched: UserMap<MessageId>,
+    /// The highest of these, and whose it is.
+    newest: Option<(UserId, MessageId)>,
+    /// As heard on the bus.
+    delivered: Highest,
+    /// As heard on the bus.
+    read: Highest,
+    busy: Option<Box<Busy>>,
+}
+
+/// What the port is to be told: merge `cursor` into that of `user`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advance {
+    /// Whose.
+    pub user: UserId,
+    /// Where to.
+    pub cursor: Cursor,
+    /// What `read` actions listed and the cursor moved past, ascending.
+    pub listed: Arc<[MessageId]>,
+}
+
+/// What became of a `read` action.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ReadOutcome {
+    /// Nothing: everything listed was read before.
+    NothingMoved,
+    /// The port is to be told.
+    Moved(Advance),
+    /// It moved, and goes to the port with others at [`Receipts::deadline`].
+    Waits,
+}
+
+/// A `read` listed a message that does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("unknown message id {0}")]
+pub struct UnknownId(pub MessageId);
+
+/// A range of messages: `above < id <= up_to`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// Not in it.
+    pub above: MessageId,
+    /// In it.
+    pub up_to: MessageId,
+}
+
+/// Which of an author's messages have a new state. The spans do not overlap: what became read is
+/// not told as delivered before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Moved {
+    /// These are delivered.
+    pub delivered: Option<Span>,
+    /// These are read.
+    pub read: Option<Span>,
+}
+
+/// What one heard cursor changed, for every author there can be.
+#[derive(Debug, Default)]
+pub struct Progress {
+    before: [Highest; 2],
+    after: [Highest; 2],
+}
+
+/// What came due.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct ReceiptsDue {
+    /// For the port.
+    pub advances: Vec<Advance>,
+    /// For a `receipts` frame to extended clients; empty: none.
+    pub changed: Vec<(UserId, Cursor)>,
+}
+
+/// The two highest cursors of one kind, of different users.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Highest {
+    first: Option<(UserId, MessageId)>,
+    second: Option<(UserId, MessageId)>,
+}
+
+/// Exists for about a second after something moved.
+#[derive(Debug, Default)]
+struct Busy {
+    /// Users whose cursor went to the port within [`COALESCE_MS`].
+    windows: UserMap<Window>,
+    /// No window ends before this.
+    next_window: Mono,
+    /// What extended clients do not know.
+    changed: UserMap<Cursor>,
+    /// The time of the last frame plus [`FRAME_MS`].
+    frame_not_before: Mono,
+}
+
+#[derive(Debug)]
+struct Window {
+    until: Mono,
+    /// What waits for the end of the window.
+    waiting: Option<Cursor>,
+    /// Ascending; empty if nothing waits.
+    listed: Vec<MessageId>,
+}
+
+impl Receipts {
+    /// What the port had when the room opened: some users, and among them the two highest cursors
+    /// of each kind.
+    pub fn opened(&mut self, cursors: Vec<(UserId, Cursor)>) {
+        for (user, cursor) in cursors {
+            self.raise(&user, cursor);
+            self.keep(&user, cursor);
+        }
+    }
+
+    /// The bus, or a look-up, said that `user` is at `cursor`. Returns what that changed for
+    /// authors.
+    #[must_use]
+    pub fn heard(&mut self, user: &UserId, cursor: Cursor) -> Progress {
+        let before = [self.delivered.clone(), self.read.clone()];
+        self.raise(user, cursor);
+        self.keep(user, cursor);
+        if cursor != Cursor::default() {
+            let known = self.cursor(user).unwrap_or(cursor);
+            self.busy().changed.insert(user.clone(), known);
+        }
+        Progress {
+            before,
+            after: [self.delivered.clone(), self.read.clone()],
+        }
+    }
+
+    /// Where `user` is, ahead of the bus for users of this node. `None`: not known, ask the port.
+    #[must_use]
+    pub fn cursor(&self, user: &UserId) -> Option<Cursor> {
+        self.cursors.get(user).copied()
+    }
+
+    /// The state of message `id` of `author`, as authors connected here have been told.
+    #[must_use]
+    pub fn status(&self, author: &UserId, id: MessageId) -> Status {
+        if self.read.other_than(author) >= id {
+            Status::Read
+        } else if self.delivered.other_than(author) >= id {
+            Status::Delivered
+        } else {
+            Status::Sent
+        }
+    }
+
+    /// The first connection of `user` came into this room. `newest` is the newest message that
+    /// they are known to have written, or zero.
+    pub fn watch(&mut self, user: &UserId, newest: MessageId) {
+        self.watched.insert(user.clone(), newest);
+        self.raise_newest(user, newest);
+    }
+
+    /// The last connection of `user` left this room.
+    pub fn unwatch(&mut self, user: &UserId) {
+        self.watched.remove(user);
+        if self.newest.as_ref().is_some_and(|(whose, _)| whose == user) {
+            self.newest = self
+                .watched
+                .iter()
+                .max_by_key(|(_, id)| **id)
+                .map(|(user, id)| (user.clone(), *id));
+        }
+        if self.cursors.len() > KEPT_USERS_MAX {
+            self.cursors.remove(user);
+        }
+    }
+
+    /// The users with a connection here for whom `progress` has news. Walks all of them: for the
+    /// messages of a short [`Progress::span`] ask [`Progress::of`] for each author instead.
+    pub fn concerned<'a>(
+        &'a self,
+        progress: &'a Progress,
+    ) -> impl Iterator<Item = (&'a UserId, Moved)> {
+        self.watched
+            .iter()
+            .map(|(user, _)| (user, progress.of(user)))
+            .filter(|(_, moved)| *moved != Moved::default())
+    }
+
+    /// Message `id` of `user` stands in the log, wherever it was sent.
+    pub fn wrote(&mut self, user: &UserId, id: MessageId) {
+        if let Some(newest) = self.watched.get_mut(user) {
+            *newest = id.max(*newest);
+            self.raise_newest(user, id);
+        }
+    }
+
+    /// Message `id` of `user` was appended by this node; `before` is the message before it, or
+    /// zero. Who had read everything has read this one too.
+    #[must_use]
+    pub fn sent(
+        &mut self,
+        user: &UserId,
+        id: MessageId,
+        before: MessageId,
+        now: Mono,
+    ) -> Option<Advance> {
+        if self.cursor(user).unwrap_or_default().read < before {
+            return None;
+        }
+        let cursor = Cursor {
+            delivered: id,
+            read: id,
+        };
+        self.advance(user, cursor, &[], now)
+    }
+
+    /// A device of `user`, who is connected here and whose cursor is known, proved to have everything up to `up_to`. Returns
+    /// what the port is to be told at once, if anything.
+    #[must_use]
+    pub fn proved(&mut self, user: &UserId, up_to: MessageId, now: Mono) -> Option<Advance> {
+        let cursor = Cursor {
+            delivered: up_to,
+            read: MessageId::ZERO,
+        };
+        self.advance(user, cursor, &[], now)
+    }
+
+    /// `user`, who is connected here and whose cursor is known, says to have read `ids`, in any
+    /// order.
+    ///
+    /// # Errors
+    /// The first id that does not exist. Nothing moved.
+    pub fn read_action(
+        &mut self,
+        user: &UserId,
+        ids: &[MessageId],
+        lineage: &Lineage,
+        now: Mono,
+    ) -> Result<ReadOutcome, UnknownId> {
+        if let Some(unknown) = ids.iter().find(|id| !lineage.contains(**id)) {
+            return Err(UnknownId(*unknown));
+        }
+        let old = self.cursor(user).unwrap_or_default().read;
+        let mut listed: Vec<_> = ids.iter().copied().filter(|id| *id > old).collect();
+        listed.sort_unstable();
+        listed.dedup();
+        let Some(read) = listed.last().copied() else {
+            return Ok(ReadOutcome::NothingMoved);
+        };
+        let cursor = Cursor {
+            delivered: read,
+            read,
+        };
+        Ok(match self.advance(user, cursor, &listed, now) {
+            Some(advance) => ReadOutcome::Moved(advance),
+            None => ReadOutcome::Waits,
+        })
+    }
+
+    /// Whether a proof that some device has everything up to the head would be news for an author
+    /// connected here. Such a proof counts only from another user than the author.
+    #[must_use]
+    pub fn wants_proof(&self) -> bool {
+        let Some((author, newest)) = &self.newest else {
+            return false;
+        };
+        if self.delivered.other_than(author) < *newest {
+            return true;
+        }
+        // The newest message is confirmed by `first`; so are all others but those of `first`.
+        let Some((reader, _)) = &self.delivered.first else {
+            return false;
+        };
+        self.watched
+            .get(reader)
+            .is_some_and(|newest| self.delivered.other_than(reader) < *newest)
+    }
+
+    /// At most [`FRAME_USERS`] cursors, the highest first: what an extended joiner is told.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<(UserId, Cursor)> {
+        highest(&self.cursors)
+    }
+
+    /// When [`Receipts::on_deadline`] wants to be called. May be too early, never too late.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Mono> {
+        let busy = self.busy.as_ref()?;
+        if busy.windows.is_empty() {
+            return Some(busy.frame_not_before);
+        }
+        let frame = (!busy.changed.is_empty()).then_some(busy.frame_not_before);
+        frame.into_iter().chain([busy.next_window]).min()
+    }
+
+    /// Ends the windows that are over and collects what is owed to extended clients.
+    #[must_use]
+    pub fn on_deadline(&mut self, now: Mono) -> ReceiptsDue {
+        let Some(busy) = &mut self.busy else {
+            return ReceiptsDue::default();
+        };
+        let due = ReceiptsDue {
+            advances: busy.collect_advances(now),
+            changed: busy.collect_changed(now),
+        };
+        self.busy.take_if(|busy| busy.is_over(now));
+        due
+    }
+
+    /// Moves the user's own cursor. The first move in a quiet time goes to the port at once, later
+    /// ones together when [`COALESCE_MS`] have passed.
+    fn advance(
+        &mut self,
+        user: &UserId,
+        cursor: Cursor,
+        listed: &[MessageId],
+        now: Mono,
+    ) -> Option<Advance> {
+        let old = self.cursor(user).unwrap_or_default();
+        let cursor = old.merge(cursor);
+        if cursor == old {
+            return None;
+        }
+        self.keep(user, cursor);
+        let busy = self.busy();
+        let Some(window) = busy.windows.get_mut(user) else {
+            busy.open_window(user, now.plus_ms(COALESCE_MS));
+            return Some(Advance::new(user, cursor, listed));
+        };
+        let too_many = window.listed.len() + listed.len() > limits::READ_IDS;
+        let full = too_many.then(|| window.take(user)).flatten();
+        window.waiting = Some(cursor);
+        window.listed.extend_from_slice(listed);
+        full
+    }
+
+    fn raise(&mut self, user: &UserId, cursor: Cursor) {
+        self.delivered.raise(user, cursor.delivered);
+        self.read.raise(user, cursor.read);
+    }
+
+    fn raise_newest(&mut self, user: &UserId, id: MessageId) {
+        let highest = self.newest.as_ref().map_or(MessageId::ZERO, |(_, id)| *id);
+        if id > highest {
+            self.newest = Some((user.clone(), id));
+        }
+    }
+
+    /// Remembers a cursor, if there is room for that user.
+    fn keep(&mut self, user: &UserId, cursor: Cursor) {
+        if let Some(known) = self.cursors.get_mut(user) {
+            *known = known.merge(cursor);
+            return;
+        }
+        if self.cursors.len() < KEPT_USERS_MAX || self.watched.contains(user) {
+            self.cursors.insert(user.clone(), cursor);
+        }
+    }
+
+    fn busy(&mut self) -> &mut Busy {
+        self.busy.get_or_insert_default()
+    }
+}
+
+impl Progress {
+    /// Which messages of `author` have a new state.
+    #[must_use]
+    pub fn of(&self, author: &UserId) -> Moved {
+        self.moved(|highest| highest.other_than(author))
+    }
+
+    /// The smallest range that holds every message with a new state. `None`: there is none.
+    #[must_use]
+    pub fn span(&self) -> Option<Span> {
+        let firsts = self.before.iter().chain(&self.after);
+        let special = firsts.filter_map(|highest| highest.first.as_ref());
+        special
+            .map(|(author, _)| self.of(author))
+            .chain([self.moved(Highest::upper)])
+            .flat_map(|moved| [moved.delivered, moved.read])
+            .flatten()
+            .reduce(|one, other| Span {
+                above: one.above.min(other.above),
+                up_to: one.up_to.max(other.up_to),
+            })
+    }
+
+    /// What is new for an author to whom `told` applies.
+    fn moved(&self, told: impl Fn(&Highest) -> MessageId) -> Moved {
+        let [delivered_before, read_before] = self.before.each_ref().map(&told);
+        let [delivered, read] = self.after.each_ref().map(&told);
+        Moved {
+            delivered: Span::between(delivered_before.max(read), delivered),
+            read: Span::between(read_before, read),
+        }
+    }
+}
+
+impl Span {
+    /// Whether `id` is in it.
+    #[must_use]
+    pub fn contains(self, id: MessageId) -> bool {
+        self.above < id && id <= self.up_to
+    }
+
+    fn between(above: MessageId, up_to: MessageId) -> Option<Self> {
+        (above < up_to).then_some(Self { above, up_to })
+    }
+}
+
+impl Advance {
+    fn new(user: &UserId, cursor: Cursor, listed: &[MessageId]) -> Self {
+        Self {
+            user: user.clone(),
+            cursor,
+            listed: listed.into(),
+        }
+    }
+}
+
+impl Highest {
+    /// The highest of all users but `user`; zero if there is none.
+    fn other_than(&self, user: &UserId) -> MessageId {
+        match &self.first {
+            Some((whose, _)) if whose == user => self.lower(),
+            Some((_, id)) => *id,
+            None => MessageId::ZERO,
+        }
+    }
+
+    fn upper(&self) -> MessageId {
+        self.first.as_ref().map_or(MessageId::ZERO, |(_, id)| *id)
+    }
+
+    fn lower(&self) -> MessageId {
+        self.second.as_ref().map_or(MessageId::ZERO, |(_, id)| *id)
+    }
+
+    fn raise(&mut self, user: &UserId, id: MessageId) {
+        let is_first = self.first.as_ref().is_some_and(|(whose, _)| whose == user);
+        if id > self.upper() {
+            let old = self.first.replace((user.clone(), id));
+            if !is_first {
+                self.second = old;
+            }
+        } else if !is_first && id > self.lower() {
+            self.second = Some((user.clone(), id));
+        }
+    }
+}
+
+impl Busy {
+    fn open_window(&mut self, user: &UserId, until: Mono) {
+        if self.windows.is_empty() || until < self.next_window {
+            self.next_window = until;
+        }
+        let window = Window {
+            until,
+            waiting: None,
+            listed: Vec::new(),
+        };
+        self.windows.insert(user.clone(), window);
+    }
+
+    /// A window in which something waited is followed by another; an idle one ends.
+    fn collect_advances(&mut self, now: Mono) -> Vec<Advance> {
+        let mut advances = Vec::new();
+        if now < self.next_window {
+            return advances;
+        }
+        let mut next = Mono(u64::MAX);
+        self.windows.retain(|user, window| {
+            if window.until <= now {
+                let Some(advance) = window.take(user) else {
+                    return false;
+                };
+                advances.push(advance);
+                window.until = now.plus_ms(COALESCE_MS);
+            }
+            next = next.min(window.until);
+            true
+        });
+        self.next_window = next;
+        advances
+    }
+
+    /// More users than fit into a frame wait for the next one.
+    fn collect_changed(&mut self, now: Mono) -> Vec<(UserId, Cursor)> {
+        if self.changed.is_empty() || now < self.frame_not_before {
+            return Vec::new();
+        }
+        self.frame_not_before = now.plus_ms(FRAME_MS);
+        let told = highest(&self.changed);
+        for (user, _) in &told {
+            self.changed.remove(user);
+        }
+        told
+    }
+
+    fn is_over(&self, now: Mono) -> bool {
+        self.windows.is_empty() && self.changed.is_empty() && self.frame_not_before <= now
+    }
+}
+
+impl Window {
+    /// What waits, which does so no more.
+    fn take(&mut self, user: &UserId) -> Option<Advance> {
+        let cursor = self.waiting.take()?;
+        let listed = std::mem::take(&mut self.listed);
+        Some(Advance::new(user, cursor, &listed))
+    }
+}
+
+/// At most [`FRAME_USERS`] of the `cursors` that ever moved, those that read furthest first.
+fn highest(cursors: &UserMap<Cursor>) -> Vec<(UserId, Cursor)> {
+    let moved = |(_, cursor): &(&UserId, &Cursor)| **cursor != Cursor::default();
+    let mut all: Vec<_> = cursors.iter().filter(moved).collect();
+    let by_read =
+        |(_, cursor): &(&UserId, &Cursor)| std::cmp::Reverse((cursor.read, cursor.delivered));
+    if all.len() > FRAME_USERS {
+        all.select_nth_unstable_by_key(FRAME_USERS, by_read);
+        all.truncate(FRAME_USERS);
+    }
+    all.sort_unstable_by_key(by_read);
+    all.into_iter()
+        .map(|(user, cursor)| (user.clone(), *cursor))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::lineage::Span as Epoch;
+    use parlance_protocol::Position;
+
+    fn user(n: usize) -> UserId {
+        UserId::new(&format!("u{n}")).unwrap()
+    }
+
+    fn id(n: u64) -> MessageId {
+        MessageId::new(n).unwrap()
+    }
+
+    fn ids(list: &[u64]) -> Vec<MessageId> {
+        list.iter().copied().map(id).collect()
+    }
+
+    fn cursor(delivered: u64, read: u64) -> Cursor {
+        Cursor {
+            delivered: id(delivered),
+            read: id(read),
+        }
+    }
+
+    fn span(above: u64, up_to: u64) -> Option<Span> {
+        Some(Span {
+            above: id(above),
+            up_to: id(up_to),
+        })
+    }
+
+    fn messages(count: u64) -> Lineage {
+        Lineage::new(vec![Epoch {
+            epoch: 0,
+            last: Position::of(id(count)),
+            ordinal_before: 0,
+        }])
+    }
+
+    fn reads(receipts: &mut Receipts, list: &[u64], at_ms: u64) -> ReadOutcome {
+        receipts
+            .read_action(&user(1), &ids(list), &messages(1_000), Mono(at_ms))
+            .unwrap()
+    }
+
+    fn advance(cursor: Cursor, listed: &[u64]) -> Advance {
+        Advance::new(&user(1), cursor, &ids(listed))
+    }
+
+    #[test]
+    fn a_message_has_the_state_that_the_furthest_other_user_gave_it() {
+        let mut receipts = Receipts::default();
+        receipts.opened(vec![(user(1), cursor(9, 9)), (user(2), cursor(5, 3))]);
+        assert_eq!(receipts.status(&user(1), id(3)), Status::Read);
+        assert_eq!(receipts.status(&user(1), id(4)), Status::Delivered);
+        assert_eq!(receipts.status(&user(1), id(6)), Status::Sent);
+        assert_eq!(receipts.status(&user(2), id(9)), Status::Read);
+        assert_eq!(receipts.status(&user(3), id(10)), Status::Sent);
+    }
+
+    #[test]
+    fn what_goes_straight_to_read_is_not_told_as_delivered() {
+        let mut receipts = Receipts::default();
+        receipts.opened(vec![(user(2), cursor(4, 2))]);
+        let progress = receipts.heard(&user(2), cursor(8, 6));
+        let told = progress.of(&user(1));
+        assert_eq!((told.delivered, told.read), (span(6, 8), span(2, 6)));
+        assert_eq!(progress.of(&user(2)), Moved::default());
+        assert_eq!(progress.span(), span(2, 8));
+    }
+
+    #[test]
+    fn a_second_reader_is_news_only_for_the_first() {
+        let mut receipts = Receipts::default();
+        receipts.watch(&user(1), MessageId::ZERO);
+        receipts.watch(&user(2), MessageId::ZERO);
+        assert!(receipts.heard(&user(2), cursor(5, 5)).span().is_some());
+        let progress = receipts.heard(&user(3), cursor(5, 5));
+        let concerned: Vec<_> = receipts.concerned(&progress).collect();
+        let moved = Moved {
+            delivered: None,
+            read: span(0, 5),
+        };
+        assert_eq!(concerned, [(&user(2), moved)]);
+        assert_eq!(receipts.heard(&user(4), cursor(5, 5)).span(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn authors_are_told_exactly_what_a_walk_over_all_cursors_finds(
+            steps in prop::collection::vec((0_usize..5, 0_u64..20, 0_u64..20), 0..30)
+        ) {
+            let mut receipts = Receipts::default();
+            let mut model = BTreeMap::<UserId, Cursor>::new();
+            for (reader, delivered, read) in steps {
+                let step = cursor(delivered.max(read), read);
+                let status_of_all = |receipts: &Receipts| -> Vec<Vec<Status>> {
+                    let of = |author| (1..20).map(|n| receipts.status(&user(author), id(n))).collect();
+                    (0..6).map(of).collect()
+                };
+                let before = status_of_all(&receipts);
+                let progress = receipts.heard(&user(reader), step);
+                let known = model.entry(user(reader)).or_default();
+                *known = known.merge(step);
+                let after = status_of_all(&receipts);
+                for author in 0..6 {
+                    let others = || model.iter().filter(|(u, _)| **u != user(author)).map(|(_, c)| c);
+                    let moved = progress.of(&user(author));
+                    for n in 1..20 {
+                        let index = usize::try_from(n).unwrap() - 1;
+                        let expected = if others().any(|c| c.read >= id(n)) {
+                            Status::Read
+                        } else if others().any(|c| c.delivered >= id(n)) {
+                            Status::Delivered
+                        } else {
+                            Status::Sent
+                        };
+                        prop_assert_eq!(after[author][index], expected);
+                        let is_news = before[author][index] != expected;
+                        let is_in = |span: Option<Span>| span.is_some_and(|span| span.contains(id(n)));
+                        prop_assert_eq!(is_in(moved.read), is_news && expected == Status::Read);
+                        prop_assert_eq!(is_in(moved.delivered), is_news && expected == Status::Delivered);
+                        prop_assert!(!is_news || is_in(progress.span()));
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn a_proof_is_wanted_exactly_while_some_author_here_is_unconfirmed(
+            steps in prop::collection::vec((0_usize..4, 1_u64..12, 0_u8..4), 0..60)
+        ) {
+            let mut receipts = Receipts::default();
+            let mut newest = BTreeMap::<UserId, MessageId>::new();
+            for (who, n, what) in steps {
+                let who = user(who);
+                match what {
+                    0 => {
+                        newest.entry(who.clone()).or_default();
+                        let known = newest[&who];
+                        receipts.watch(&who, known);
+                    }
+                    1 => {
+                        newest.remove(&who);
+                        receipts.unwatch(&who);
+                    }
+                    2 => {
+                        newest.entry(who.clone()).and_modify(|known| *known = id(n).max(*known));
+                        receipts.wrote(&who, id(n));
+                    }
+                    _ => drop(receipts.heard(&who, cursor(n, 0))),
+                }
+                let unconfirmed = newest.iter().any(|(author, id)| {
+                    *id > MessageId::ZERO && receipts.status(author, *id) == Status::Sent
+                });
+                prop_assert_eq!(receipts.wants_proof(), unconfirmed);
+            }
+        }
+    }
+
+    #[test]
+    fn a_read_moves_to_the_highest_id_and_lists_what_it_passed() {
+        let mut receipts = Receipts::default();
+        receipts.opened(vec![(user(1), cursor(6, 4))]);
+        let outcome = reads(&mut receipts, &[7, 3, 5, 7, 4], 0);
+        assert_eq!(outcome, ReadOutcome::Moved(advance(cursor(7, 7), &[5, 7])));
+        assert_eq!(receipts.cursor(&user(1)), Some(cursor(7, 7)));
+    }
+
+    #[test]
+    fn a_read_of_nothing_new_moves_nothing() {
+        let mut receipts = Receipts::default();
+        receipts.opened(vec![(user(1), cursor(4, 4))]);
+        assert_eq!(reads(&mut receipts, &[4, 2], 0), ReadOutcome::NothingMoved);
+        assert_eq!(receipts.deadline(), None);
+    }
+
+    #[test]
+    fn one_unknown_id_refuses_the_whole_read() {
+        let mut receipts = Receipts::default();
+        let refused = receipts.read_action(&user(1), &ids(&[1, 9, 2]), &messages(8), Mono(0));
+        assert_eq!(refused, Err(UnknownId(id(9))));
+        assert_eq!(receipts.cursor(&user(1)), None);
+    }
+
+    #[test]
+    fn the_first_move_goes_out_at_once_and_later_ones_together_after_a_quarter_second() {
+        let mut receipts = Receipts::default();
+        let first = reads(&mut receipts, &[1], 0);
+        assert_eq!(first, ReadOutcome::Moved(advance(cursor(1, 1), &[1])));
+        assert_eq!(reads(&mut receipts, &[2, 3], 10), ReadOutcome::Waits);
+        assert_eq!(reads(&mut receipts, &[5], 20), ReadOutcome::Waits);
+        assert_eq!(reads(&mut receipts, &[5], 30), ReadOutcome::NothingMoved);
+        assert_eq!(receipts.proved(&user(1), id(8), Mono(40)), None);
+
+        assert_eq!(receipts.deadline(), Some(Mono(250)));
+        assert_eq!(receipts.on_deadline(Mono(249)), ReceiptsDue::default());
+        assert_eq!(
+            receipts.on_deadline(Mono(250)).advances,
+            [advance(cursor(8, 5), &[2, 3, 5])]
+        );
+        assert_eq!(reads(&mut receipts, &[9], 400), ReadOutcome::Waits);
+        assert_eq!(receipts.on_deadline(Mono(500)).advances.len(), 1);
+        assert_eq!(receipts.on_deadline(Mono(750)), ReceiptsDue::default());
+        assert_eq!(receipts.deadline(), None);
+    }
+
+    #[test]
+    fn more_listed_ids_than_one_read_may_have_go_out_in_two() {
+        let mut receipts = Receipts::default();
+        let list: Vec<_> = (2..=400).collect();
+        assert!(matches!(
+            reads(&mut receipts, &[1], 0),
+            ReadOutcome::Moved(_)
+        ));
+        assert_eq!(reads(&mut receipts, &list, 1), ReadOutcome::Waits);
+        let more: Vec<_> = (401..=600).collect();
+        assert_eq!(
+            reads(&mut receipts, &more, 2),
+            ReadOutcome::Moved(advance(cursor(400, 400), &list))
+        );
+        assert_eq!(
+            receipts.on_deadline(Mono(250)).advances,
+            [advance(cursor(600, 600), &more)]
+        );
+    }
+
+    #[test]
+    fn a_proof_below_the_cursor_is_no_news() {
+        let mut receipts = Receipts::default();
+        receipts.opened(vec![(user(1), cursor(5, 2))]);
+        assert_eq!(receipts.proved(&user(1), id(5), Mono(0)), None);
+        assert_eq!(
+            receipts.proved(&user(1), id(6), Mono(0)),
+            Some(advance(cursor(6, 2), &[]))
+        );
+    }
+
+    #[test]
+    fn who_had_read_everything_has_read_their_own_message() {
+        let mut receipts = Receipts::default();
+        assert_eq!(
+            receipts.sent(&user(1), id(1), MessageId::ZERO, Mono(0)),
+            Some(advance(cursor(1, 1), &[]))
+        );
+        assert_eq!(receipts.sent(&user(1), id(2), id(1), Mono(1)), None);
+        assert_eq!(receipts.cursor(&user(1)), Some(cursor(2, 2)));
+        assert_eq!(receipts.sent(&user(1), id(4), id(3), Mono(2)), None);
+        assert_eq!(receipts.cursor(&user(1)), Some(cursor(2, 2)));
+    }
+
+    #[test]
+    fn extended_clients_are_owed_each_change_at_most_once_a_second() {
+        let mut receipts = Receipts::default();
+        receipts.opened(vec![(user(1), cursor(1, 1))]);
+        assert_eq!(receipts.deadline(), None);
+        let _ = receipts.heard(&user(2), cursor(2, 0));
+        assert_eq!(
+            receipts.on_deadline(Mono(5_000)).changed,
+            [(user(2), cursor(2, 0))]
+        );
+        let _ = receipts.heard(&user(1), cursor(3, 3));
+        let _ = receipts.heard(&user(2), cursor(2, 2));
+        assert_eq!(receipts.deadline(), Some(Mono(6_000)));
+        assert_eq!(receipts.on_deadline(Mono(5_999)), ReceiptsDue::default());
+        assert_eq!(
+            receipts.on_deadline(Mono(6_000)).changed,
+            [(user(1), cursor(3, 3)), (user(2), cursor(2, 2))]
+        );
+        assert_eq!(receipts.on_deadline(Mono(7_000)), ReceiptsDue::default());
+        assert_eq!(receipts.deadline(), None);
+    }
+
+    #[test]
+    fn a_frame_names_fifty_users_and_the_rest_follows() {
+        let mut receipts = Receipts::default();
+        for n in 0..120 {
+            let read = u64::try_from(n).unwrap() + 1;
+            let _ = receipts.heard(&user(n), cursor(read, read));
+        }
+        assert_eq!(receipts.snapshot().len(), FRAME_USERS);
+        assert_eq!(receipts.snapshot()[0].1, cursor(120, 120));
+        let frames = [0, 1_000, 2_000].map(|ms| receipts.on_deadline(Mono(ms)).changed.len());
+        assert_eq!(frames, [50, 50, 20]);
+    }
+
+    #[test]
+    fn a_user_whose_cursor_never_moved_is_in_no_frame() {
+        let mut receipts = Receipts::default();
+        let _ = receipts.heard(&user(1), Cursor::default());
+        assert_eq!(receipts.cursor(&user(1)), Some(Cursor::default()));
+        assert_eq!(receipts.snapshot(), []);
+        assert_eq!(receipts.deadline(), None);
+    }
+
+    #[test]
+    fn the_cursors_of_users_elsewhere_are_bounded_and_still_count() {
+        let mut receipts = Receipts::default();
+        receipts.watch(&user(0), MessageId::ZERO);
+        for n in 1..2_000 {
+            let _ = receipts.heard(&user(n), cursor(1, 1));
+        }
+        let _ = receipts.heard(&user(1_999), cursor(7, 7));
+        let _ = receipts.heard(&user(0), cursor(6, 6));
+        assert_eq!(receipts.cursor(&user(0)), Some(cursor(6, 6)));
+        assert_eq!(receipts.cursor(&user(1_999)), None);
+        assert_eq!(receipts.status(&user(5), id(7)), Status::Read);
+        receipts.unwatch(&user(0));
+        assert_eq!(receipts.cursors.len(), KEPT_USERS_MAX);
+    }
+
+    #[test]
+    fn the_fixed_part_is_small() {
+        assert!(size_of::<Receipts>() <= 184, "{}", size_of::<Receipts>());
+    }
+}
