@@ -2,7 +2,7 @@
 //! that count them.
 //!
 //! The gateway calls [`Metrics::register`] once per shard and counts through the fields; the binary
-//! installs the recorder (with [`Spec::buckets`]) before that and renders it. [`reference()`] is the
+//! installs the recorder (with the bounds of [`Kind::Histogram`]) before that and renders it. [`reference()`] is the
 //! text of `docs/metrics.md`.
 //!
 //! Names and labels are a closed list ([`Metric`], [`labels`]): nothing that grows with users or
