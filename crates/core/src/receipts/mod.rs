@@ -6,23 +6,25 @@
 //!
 //! The state of a message is "somebody other than its author has a cursor at or above it". So per
 //! kind the two highest cursors answer for every message, whatever the number of users
-//! ([`Highest`]), and what authors were told needs no memory: before and after each move they have
+//! (`highest.rs`), and what authors were told needs no memory: before and after each move they have
 //! been told what the two highest say ([`Progress`]).
 //!
-//! It sends nothing, knows no frames, and does not look for the messages concerned.
+//! How often anything goes out is in `pace.rs`. Nothing here sends, knows frames, or looks for the
+//! messages concerned.
 
-use std::sync::Arc;
+mod highest;
+mod pace;
 
-use parlance_protocol::{MessageId, Status, UserId, limits};
+use parlance_protocol::{MessageId, Status, UserId};
 
 use crate::{clock::Mono, lineage::Lineage, ports::Cursor, user_map::UserMap};
 
-/// Advances of one user within this are one.
-pub const COALESCE_MS: u64 = 250;
-/// Time between two `receipts` frames.
-pub const FRAME_MS: u64 = 1_000;
-/// Most users in a `receipts` frame.
-pub const FRAME_USERS: usize = 50;
+pub use highest::{Moved, Progress, Span};
+pub use pace::{Advance, COALESCE_MS, FRAME_MS, FRAME_USERS};
+
+use highest::Highest;
+use pace::Pace;
+
 /// The cursors of so many users are kept, and in any case those of users with a connection here.
 /// Those of further users count for the state of messages, but are in no snapshot.
 pub const KEPT_USERS_MAX: usize = 1_000;
@@ -39,18 +41,8 @@ pub struct Receipts {
     delivered: Highest,
     /// As heard on the bus.
     read: Highest,
-    busy: Option<Box<Busy>>,
-}
-
-/// What the port is to be told: merge `cursor` into that of `user`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Advance {
-    /// Whose.
-    pub user: UserId,
-    /// Where to.
-    pub cursor: Cursor,
-    /// What `read` actions listed and the cursor moved past, ascending.
-    pub listed: Arc<[MessageId]>,
+    /// Exists for about a second after something moved.
+    pace: Option<Box<Pace>>,
 }
 
 /// What became of a `read` action.
@@ -69,32 +61,6 @@ pub enum ReadOutcome {
 #[error("unknown message id {0}")]
 pub struct UnknownId(pub MessageId);
 
-/// A range of messages: `above < id <= up_to`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
-    /// Not in it.
-    pub above: MessageId,
-    /// In it.
-    pub up_to: MessageId,
-}
-
-/// Which of an author's messages have a new state. The spans do not overlap: what became read is
-/// not told as delivered before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Moved {
-    /// These are delivered.
-    pub delivered: Option<Span>,
-    /// These are read.
-    pub read: Option<Span>,
-}
-
-/// What one heard cursor changed, for every author there can be.
-#[derive(Debug, Default)]
-pub struct Progress {
-    before: [Highest; 2],
-    after: [Highest; 2],
-}
-
 /// What came due.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ReceiptsDue {
@@ -102,35 +68,6 @@ pub struct ReceiptsDue {
     pub advances: Vec<Advance>,
     /// For a `receipts` frame to extended clients; empty: none.
     pub changed: Vec<(UserId, Cursor)>,
-}
-
-/// The two highest cursors of one kind, of different users.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Highest {
-    first: Option<(UserId, MessageId)>,
-    second: Option<(UserId, MessageId)>,
-}
-
-/// Exists for about a second after something moved.
-#[derive(Debug, Default)]
-struct Busy {
-    /// Users whose cursor went to the port within [`COALESCE_MS`].
-    windows: UserMap<Window>,
-    /// No window ends before this.
-    next_window: Mono,
-    /// What extended clients do not know.
-    changed: UserMap<Cursor>,
-    /// The time of the last frame plus [`FRAME_MS`].
-    frame_not_before: Mono,
-}
-
-#[derive(Debug)]
-struct Window {
-    until: Mono,
-    /// What waits for the end of the window.
-    waiting: Option<Cursor>,
-    /// Ascending; empty if nothing waits.
-    listed: Vec<MessageId>,
 }
 
 impl Receipts {
@@ -152,7 +89,7 @@ impl Receipts {
         self.keep(user, cursor);
         if cursor != Cursor::default() {
             let known = self.cursor(user).unwrap_or(cursor);
-            self.busy().changed.insert(user.clone(), known);
+            self.pace().changed(user, known);
         }
         Progress {
             before,
@@ -305,36 +242,30 @@ impl Receipts {
     /// At most [`FRAME_USERS`] cursors, the highest first: what an extended joiner is told.
     #[must_use]
     pub fn snapshot(&self) -> Vec<(UserId, Cursor)> {
-        highest(&self.cursors)
+        pace::highest(&self.cursors)
     }
 
     /// When [`Receipts::on_deadline`] wants to be called. May be too early, never too late.
     #[must_use]
     pub fn deadline(&self) -> Option<Mono> {
-        let busy = self.busy.as_ref()?;
-        if busy.windows.is_empty() {
-            return Some(busy.frame_not_before);
-        }
-        let frame = (!busy.changed.is_empty()).then_some(busy.frame_not_before);
-        frame.into_iter().chain([busy.next_window]).min()
+        self.pace.as_ref().map(|pace| pace.deadline())
     }
 
     /// Ends the windows that are over and collects what is owed to extended clients.
     #[must_use]
     pub fn on_deadline(&mut self, now: Mono) -> ReceiptsDue {
-        let Some(busy) = &mut self.busy else {
+        let Some(pace) = &mut self.pace else {
             return ReceiptsDue::default();
         };
         let due = ReceiptsDue {
-            advances: busy.collect_advances(now),
-            changed: busy.collect_changed(now),
+            advances: pace.collect_advances(now),
+            changed: pace.collect_changed(now),
         };
-        self.busy.take_if(|busy| busy.is_over(now));
+        self.pace.take_if(|pace| pace.is_over(now));
         due
     }
 
-    /// Moves the user's own cursor. The first move in a quiet time goes to the port at once, later
-    /// ones together when [`COALESCE_MS`] have passed.
+    /// Moves the user's own cursor. Returns what the port is to be told at once, if anything.
     fn advance(
         &mut self,
         user: &UserId,
@@ -348,16 +279,7 @@ impl Receipts {
             return None;
         }
         self.keep(user, cursor);
-        let busy = self.busy();
-        let Some(window) = busy.windows.get_mut(user) else {
-            busy.open_window(user, now.plus_ms(COALESCE_MS));
-            return Some(Advance::new(user, cursor, listed));
-        };
-        let too_many = window.listed.len() + listed.len() > limits::READ_IDS;
-        let full = too_many.then(|| window.take(user)).flatten();
-        window.waiting = Some(cursor);
-        window.listed.extend_from_slice(listed);
-        full
+        self.pace().advance(user, cursor, listed, now)
     }
 
     fn raise(&mut self, user: &UserId, cursor: Cursor) {
@@ -383,174 +305,9 @@ impl Receipts {
         }
     }
 
-    fn busy(&mut self) -> &mut Busy {
-        self.busy.get_or_insert_default()
+    fn pace(&mut self) -> &mut Pace {
+        self.pace.get_or_insert_default()
     }
-}
-
-impl Progress {
-    /// Which messages of `author` have a new state.
-    #[must_use]
-    pub fn of(&self, author: &UserId) -> Moved {
-        self.moved(|highest| highest.other_than(author))
-    }
-
-    /// The smallest range that holds every message with a new state. `None`: there is none.
-    #[must_use]
-    pub fn span(&self) -> Option<Span> {
-        let firsts = self.before.iter().chain(&self.after);
-        let special = firsts.filter_map(|highest| highest.first.as_ref());
-        special
-            .map(|(author, _)| self.of(author))
-            .chain([self.moved(Highest::upper)])
-            .flat_map(|moved| [moved.delivered, moved.read])
-            .flatten()
-            .reduce(|one, other| Span {
-                above: one.above.min(other.above),
-                up_to: one.up_to.max(other.up_to),
-            })
-    }
-
-    /// What is new for an author to whom `told` applies.
-    fn moved(&self, told: impl Fn(&Highest) -> MessageId) -> Moved {
-        let [delivered_before, read_before] = self.before.each_ref().map(&told);
-        let [delivered, read] = self.after.each_ref().map(&told);
-        Moved {
-            delivered: Span::between(delivered_before.max(read), delivered),
-            read: Span::between(read_before, read),
-        }
-    }
-}
-
-impl Span {
-    /// Whether `id` is in it.
-    #[must_use]
-    pub fn contains(self, id: MessageId) -> bool {
-        self.above < id && id <= self.up_to
-    }
-
-    fn between(above: MessageId, up_to: MessageId) -> Option<Self> {
-        (above < up_to).then_some(Self { above, up_to })
-    }
-}
-
-impl Advance {
-    fn new(user: &UserId, cursor: Cursor, listed: &[MessageId]) -> Self {
-        Self {
-            user: user.clone(),
-            cursor,
-            listed: listed.into(),
-        }
-    }
-}
-
-impl Highest {
-    /// The highest of all users but `user`; zero if there is none.
-    fn other_than(&self, user: &UserId) -> MessageId {
-        match &self.first {
-            Some((whose, _)) if whose == user => self.lower(),
-            Some((_, id)) => *id,
-            None => MessageId::ZERO,
-        }
-    }
-
-    fn upper(&self) -> MessageId {
-        self.first.as_ref().map_or(MessageId::ZERO, |(_, id)| *id)
-    }
-
-    fn lower(&self) -> MessageId {
-        self.second.as_ref().map_or(MessageId::ZERO, |(_, id)| *id)
-    }
-
-    fn raise(&mut self, user: &UserId, id: MessageId) {
-        let is_first = self.first.as_ref().is_some_and(|(whose, _)| whose == user);
-        if id > self.upper() {
-            let old = self.first.replace((user.clone(), id));
-            if !is_first {
-                self.second = old;
-            }
-        } else if !is_first && id > self.lower() {
-            self.second = Some((user.clone(), id));
-        }
-    }
-}
-
-impl Busy {
-    fn open_window(&mut self, user: &UserId, until: Mono) {
-        if self.windows.is_empty() || until < self.next_window {
-            self.next_window = until;
-        }
-        let window = Window {
-            until,
-            waiting: None,
-            listed: Vec::new(),
-        };
-        self.windows.insert(user.clone(), window);
-    }
-
-    /// A window in which something waited is followed by another; an idle one ends.
-    fn collect_advances(&mut self, now: Mono) -> Vec<Advance> {
-        let mut advances = Vec::new();
-        if now < self.next_window {
-            return advances;
-        }
-        let mut next = Mono(u64::MAX);
-        self.windows.retain(|user, window| {
-            if window.until <= now {
-                let Some(advance) = window.take(user) else {
-                    return false;
-                };
-                advances.push(advance);
-                window.until = now.plus_ms(COALESCE_MS);
-            }
-            next = next.min(window.until);
-            true
-        });
-        self.next_window = next;
-        advances
-    }
-
-    /// More users than fit into a frame wait for the next one.
-    fn collect_changed(&mut self, now: Mono) -> Vec<(UserId, Cursor)> {
-        if self.changed.is_empty() || now < self.frame_not_before {
-            return Vec::new();
-        }
-        self.frame_not_before = now.plus_ms(FRAME_MS);
-        let told = highest(&self.changed);
-        for (user, _) in &told {
-            self.changed.remove(user);
-        }
-        told
-    }
-
-    fn is_over(&self, now: Mono) -> bool {
-        self.windows.is_empty() && self.changed.is_empty() && self.frame_not_before <= now
-    }
-}
-
-impl Window {
-    /// What waits, which does so no more.
-    fn take(&mut self, user: &UserId) -> Option<Advance> {
-        let cursor = self.waiting.take()?;
-        let listed = std::mem::take(&mut self.listed);
-        Some(Advance::new(user, cursor, &listed))
-    }
-}
-
-/// At most [`FRAME_USERS`] of the `cursors` that ever moved, those that read furthest first.
-fn highest(cursors: &UserMap<Cursor>) -> Vec<(UserId, Cursor)> {
-    let moved = |(_, cursor): &(&UserId, &Cursor)| **cursor != Cursor::default();
-    let mut all: Vec<_> = cursors.iter().filter(moved).collect();
-    let by_read =
-        |(_, cursor): &(&UserId, &Cursor)| std::cmp::Reverse((cursor.read, cursor.delivered));
-    if all.len() > FRAME_USERS {
-        all.select_nth_unstable_by_key(FRAME_USERS, by_read);
-        all.truncate(FRAME_USERS);
-    }
-    all.sort_unstable_by_key(by_read);
-    all.into_iter()
-        .map(|(user, cursor)| (user.clone(), *cursor))
-        .collect()
 }
 
 #[cfg(test)]
