@@ -32,7 +32,8 @@ run: ## build the server and start it for trying out; data stays in .parlance
 .PHONY: test
 test: lint ## check and test everything; installs the tools for it
 	$(call step,build,cargo build --locked --workspace --all-targets)
-	$(call step,test,PARLANCE_BIN="$$(.ci/target-dir)/debug/parlance" cargo test --locked --workspace --no-fail-fast)
+	$(call step,examples in docs,cargo test --locked --workspace --doc --no-fail-fast)
+	$(call step,test,PARLANCE_BIN="$$(.ci/target-dir)/debug/parlance" cargo test --locked --workspace --lib --bins --tests --no-fail-fast)
 
 .PHONY: lint
 lint: tools ## format, clippy, dependency rules, unused dependencies, docs
