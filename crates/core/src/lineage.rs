@@ -69,6 +69,32 @@ impl Lineage {
             .map_or(Position::ZERO, |span| span.last.min(position))
     }
 
+    /// The first message after `id`, if there is one.
+    #[must_use]
+    pub fn next_after(&self, id: MessageId) -> Option<MessageId> {
+        let same = MessageId::new(id.get() + 1).filter(|next| self.contains(*next));
+        same.or_else(|| {
+            let later = self
+                .spans
+                .iter()
+                .find(|span| span.epoch > id.epoch() && span.last.id.n() > 0)?;
+            MessageId::of_epoch(later.epoch, 1)
+        })
+    }
+
+    /// The last message before `id`, if there is one.
+    #[must_use]
+    pub fn before(&self, id: MessageId) -> Option<MessageId> {
+        let below = MessageId::new(id.get().checked_sub(1)?)?;
+        let last = self
+            .surviving(Position {
+                id: below,
+                k: u32::MAX,
+            })
+            .id;
+        self.contains(last).then_some(last)
+    }
+
     /// The last surviving position of all.
     #[must_use]
     pub fn head(&self) -> Position {

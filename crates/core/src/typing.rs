@@ -120,18 +120,16 @@ impl Typing {
         was_last
     }
 
-    /// `user` sent a message, here or elsewhere: their typing is over on every device. Returns
-    /// whether local sockets are to be told `false`. Nothing is to be published, because every
-    /// node sees the message.
+    /// `user` sent a message, here or elsewhere: their typing is over on every device. Returns the
+    /// shown name if local sockets are to be told `false`. Nothing is to be published, because
+    /// every node sees the message.
     #[must_use]
-    pub fn sent(&mut self, user: &UserId) -> bool {
-        let Some(busy) = &mut self.busy else {
-            return false;
-        };
+    pub fn sent(&mut self, user: &UserId) -> Option<Arc<str>> {
+        let busy = self.busy.as_mut()?;
         busy.local.remove(user);
-        let was_shown = busy.shown.remove(user).is_some();
+        let shown = busy.shown.remove(user);
         self.free_if_quiet();
-        was_shown
+        shown.map(|shown| shown.username)
     }
 
     /// The bus said so. Returns what local sockets are to be told, if it is news.
@@ -413,14 +411,14 @@ mod tests {
     #[test]
     fn a_message_ends_typing_without_a_publish() {
         let mut typing = Typing::default();
-        assert!(!typing.sent(&ann()));
+        assert!(typing.sent(&ann()).is_none());
         assert_eq!(says(&mut typing, PHONE, true, 0), Some(true));
         assert_eq!(says(&mut typing, LAPTOP, true, 1), None);
         assert_eq!(hears(&mut typing, true, 2), Some(true));
 
-        assert!(typing.sent(&ann()));
+        assert!(typing.sent(&ann()).is_some());
 
-        assert!(!typing.sent(&ann()));
+        assert!(typing.sent(&ann()).is_none());
         assert_eq!(says(&mut typing, PHONE, false, 10), None);
         assert_eq!(typing.on_deadline(Mono(60_000)), TypingDue::default());
         assert_eq!(says(&mut typing, PHONE, true, 60_000), Some(true));

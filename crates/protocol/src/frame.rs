@@ -252,6 +252,14 @@ pub struct Limits {
     pub resume_events: u64,
 }
 
+impl<'a> ServerFrame<'a> {
+    /// Reads a frame's JSON text. `None` when it is none.
+    #[must_use]
+    pub fn decode(text: &'a [u8]) -> Option<Self> {
+        serde_json::from_slice(text).ok()
+    }
+}
+
 impl ServerFrame<'_> {
     /// The frame as JSON text.
     #[must_use]

@@ -2,20 +2,44 @@
 //! events, and what is not durable.
 //!
 //! A shard owns its rooms and calls one method per event; the room answers with [`Effect`]s.
+//! Nothing in here waits: what takes time goes out as a [`Request`] and comes back by its ticket.
+//!
+//! - `acting`: what members ask for · `answers`: what the ports answered
+//! - `live`: durable events in their order, and what passes · `telling`: what each member is
+//!   written next, from its own answers, from history or from the ring
+//! - `ring`, `member`, `session`, `frames`: the parts
 
-use std::sync::Arc;
+mod acting;
+mod answers;
+mod frames;
+mod live;
+mod member;
+mod ring;
+mod session;
+mod telling;
 
+use std::{collections::BTreeMap, sync::Arc};
+
+use answers::Pending;
+use member::Member;
 use parlance_protocol::{
-    Anchor, CloseCode, ConversationId, MessageId, Position, UnixMicros, UserId,
+    Anchor, CloseCode, ConversationId, MessageId, Position, ServerFrame, UserId,
 };
+use ring::Ring;
+use session::Due;
+use slab::Slab;
 
 use crate::{
     clock::{Mono, Now},
     entry::Draft,
     identity::Identity,
-    ports::{Appended, Cursor, Denied, Ephemeral, Found, Head, Heard, Page, Replay, Unavailable},
+    lineage::Lineage,
+    ports::{Appended, Cursor, Denied, Ephemeral, Found, Head, Page, Replay, Unavailable},
+    presence::Presence,
     quota::UserQuota,
+    receipts::Receipts,
     settings::Settings,
+    typing::Typing,
 };
 
 /// What every call gets from the outside, and where its effects go.
@@ -168,8 +192,6 @@ pub struct Opened {
     pub present: Vec<UserId>,
     /// Cursors, see [`crate::ports::Receipts::cursors`].
     pub cursors: Vec<(UserId, Cursor)>,
-    /// The newest page of messages, to start the ring with.
-    pub recent: Page,
 }
 
 /// How a member's socket ended.
@@ -230,24 +252,88 @@ pub trait FrameSink {
     /// A ping with this payload.
     fn ping(&mut self, payload: [u8; 8]);
     /// How many bytes are in it so far.
-    fn len(&self) -> usize;
+    fn bytes(&self) -> usize;
+}
+
+/// How far a room is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Not subscribed. Opens with the first member.
+    Shut,
+    /// [`Effect::Open`] was not answered yet.
+    Opening,
+    /// Subscribed, and everything up to `head` is known.
+    Open,
+}
+
+/// Reading again what the live events left out.
+#[derive(Debug, Default)]
+struct Splice {
+    /// A page was asked for.
+    asked: bool,
+    /// Known to exist.
+    wanted: Position,
+    /// Something of unknown position may have been missed.
+    doubt: bool,
+    /// The last reading failed: not before this instant.
+    retry_at: Option<Mono>,
 }
 
 /// The local half of a conversation.
 pub struct Room {
     conversation: ConversationId,
+    settings: Arc<Settings>,
+    state: State,
+    epoch: u32,
+    head: Position,
+    lineage: Lineage,
+    stored: Position,
+    durable: bool,
+    stored_at_ack: bool,
+    splice: Splice,
+    ring: Ring,
+    members: Slab<Member>,
+    pending: BTreeMap<Ticket, Pending>,
+    next_ticket: u64,
+    typing: Typing,
+    presence: Presence,
+    receipts: Receipts,
+    /// The sockets that are asked for a proof of receipt: of distinct users, the first that came.
+    sampled: Vec<MemberKey>,
+    empty_since: Option<Mono>,
 }
 
-#[expect(
-    unused_variables,
-    clippy::needless_pass_by_value,
-    reason = "signatures first"
-)]
+/// How many sockets are asked for a proof of receipt.
+const SAMPLED: usize = 8;
+/// At least so long between two proofs, or two `stored` frames, of one socket.
+const PROOF_MS: u64 = 1_000;
+
 impl Room {
     /// An empty room. Nothing happens until somebody joins.
     #[must_use]
-    pub fn new(conversation: ConversationId, settings: Arc<Settings>) -> Self {
-        Self { conversation }
+    pub fn new(conversation: ConversationId, settings: Arc<Settings>, now: Now) -> Self {
+        let ring = Ring::new(settings.ring_entries, settings.ring_bytes);
+        Self {
+            conversation,
+            settings,
+            state: State::Shut,
+            epoch: 0,
+            head: Position::ZERO,
+            lineage: Lineage::default(),
+            stored: Position::ZERO,
+            durable: false,
+            stored_at_ack: false,
+            splice: Splice::default(),
+            ring,
+            members: Slab::new(),
+            pending: BTreeMap::new(),
+            next_ticket: 0,
+            typing: Typing::default(),
+            presence: Presence::default(),
+            receipts: Receipts::default(),
+            sampled: Vec::new(),
+            empty_since: Some(now.mono),
+        }
     }
 
     /// Whose room it is.
@@ -258,103 +344,242 @@ impl Room {
 
     /// A connection comes in. The first one makes the room open.
     pub fn join(&mut self, joiner: Joiner, cx: &mut Context<'_>) -> MemberKey {
-        unimplemented!()
+        let chance = (cx.random)();
+        let member = Member::new(joiner, &self.settings, chance, cx.now);
+        let key = key_of(self.members.insert(member));
+        self.empty_since = None;
+        self.enter(key, cx);
+        self.sample();
+        if self.state == State::Shut {
+            self.state = State::Opening;
+            cx.effects.push(Effect::Open);
+        }
+        self.greet(key, cx);
+        cx.effects.push(Effect::MemberDeadline(key));
+        key
     }
 
     /// A member's socket is gone. Not called for members that the room closed itself.
     pub fn leave(&mut self, member: MemberKey, how: Departure, cx: &mut Context<'_>) {
-        unimplemented!()
+        self.remove(member, how, cx);
     }
 
-    /// The answer to [`Effect::Open`].
-    pub fn on_opened(&mut self, opened: Result<Opened, Unavailable>, cx: &mut Context<'_>) {
-        unimplemented!()
-    }
-
-    /// The answer to [`Effect::Request`]. Answers for members that are gone are fine.
-    pub fn on_reply(&mut self, ticket: Ticket, reply: Reply, cx: &mut Context<'_>) {
-        unimplemented!()
-    }
-
-    /// A piece of the feed.
-    pub fn on_heard(&mut self, heard: Heard, cx: &mut Context<'_>) {
-        unimplemented!()
-    }
-
-    /// A whole text message of a member.
-    pub fn on_text(&mut self, member: MemberKey, text: &str, cx: &mut Context<'_>) {
-        unimplemented!()
-    }
-
-    /// A pong of a member. Any other frame than text counts by [`Room::on_alive`].
+    /// A pong of a member.
     pub fn on_pong(&mut self, member: MemberKey, payload: &[u8], cx: &mut Context<'_>) {
-        unimplemented!()
+        let Some(it) = self.members.get_mut(index(member)) else {
+            return;
+        };
+        it.session.alive(cx.now);
+        let Some(proof) = it.proof.take_if(|proof| proof.nonce == payload) else {
+            return;
+        };
+        let user = it.user.clone();
+        if let Some(advance) = self.receipts.proved(&user, proof.up_to, cx.now.mono) {
+            live::hand_over(advance, cx);
+        }
+        cx.effects
+            .extend([Effect::Deadline, Effect::MemberDeadline(member)]);
     }
 
-    /// A ping of a member came, which is a sign of life.
+    /// A frame of a member that is neither a text nor a pong: a sign of life.
     pub fn on_alive(&mut self, member: MemberKey, cx: &mut Context<'_>) {
-        unimplemented!()
-    }
-
-    /// Copies what the member should be written next into `sink`, whole frames, until `sink` holds
-    /// `budget_bytes` or there is no more. What was taken counts as written: the caller keeps what
-    /// the socket did not take. Returns whether there is more right now.
-    ///
-    /// May ask for a piece of history (then nothing more comes until it is there).
-    pub fn take(
-        &mut self,
-        member: MemberKey,
-        sink: &mut dyn FrameSink,
-        budget_bytes: usize,
-        cx: &mut Context<'_>,
-    ) -> bool {
-        unimplemented!()
+        if let Some(it) = self.members.get_mut(index(member)) {
+            it.session.alive(cx.now);
+        }
     }
 
     /// All members, for [`Effect::WriteAll`].
     pub fn members(&self) -> impl Iterator<Item = MemberKey> + '_ {
-        std::iter::empty()
+        self.members.iter().map(|(index, _)| key_of(index))
     }
 
     /// When [`Room::on_deadline`] wants to be called.
     #[must_use]
     pub fn deadline(&self) -> Option<Mono> {
-        unimplemented!()
+        let parts = [
+            self.typing.deadline(),
+            self.presence.deadline(),
+            self.receipts.deadline(),
+            self.splice.retry_at,
+        ];
+        parts.into_iter().flatten().min()
     }
 
-    /// Typing that ran out, leaves that were held, reads that were merged.
+    /// Typing that ran out, leaves that were held, reads that were merged, a reading that failed.
     pub fn on_deadline(&mut self, cx: &mut Context<'_>) {
-        unimplemented!()
+        self.typing_deadline(cx);
+        self.presence_deadline(cx);
+        self.receipts_deadline(cx);
+        if self.splice.retry_at.is_some_and(|at| at <= cx.now.mono) {
+            self.splice.retry_at = None;
+            self.read_on(cx);
+        }
+        self.note_empty(cx);
     }
 
     /// When [`Room::on_member_deadline`] wants to be called.
     #[must_use]
-    pub fn member_deadline(&self, member: MemberKey) -> Option<Mono> {
-        unimplemented!()
+    pub fn member_deadline(&self, member: MemberKey, now: Now) -> Option<Mono> {
+        let it = self.members.get(index(member))?;
+        let again = |at: Option<Mono>| at.map_or(now.mono, |at| at.plus_ms(PROOF_MS));
+        let proof = self.owes_proof(member, it).then(|| again(it.pinged_at));
+        let stored = it
+            .owed_stored
+            .filter(|id| *id <= self.stored.id)
+            .map(|_| again(it.stored_at));
+        let session = it.session.deadline(it.extended, now);
+        [proof, stored].into_iter().flatten().chain([session]).min()
     }
 
     /// Heartbeats, idle connections, tokens that end, proofs of receipt that wait.
     pub fn on_member_deadline(&mut self, member: MemberKey, cx: &mut Context<'_>) {
-        unimplemented!()
+        while let Some(it) = self.members.get_mut(index(member)) {
+            let Some(due) = it.session.due(it.extended, cx.now) else {
+                break;
+            };
+            match due {
+                Due::Heartbeat => self.heartbeat(member, cx),
+                Due::TokenExpiring => {
+                    let expires_at = it.session.expires_at();
+                    self.tell(member, &ServerFrame::AuthExpiring { expires_at }, cx);
+                }
+                Due::Expired => {
+                    let code = CloseCode::Unauthorized;
+                    return self.close(member, code, "the token is expired", cx);
+                }
+                Due::Idle => {
+                    return self.close(member, CloseCode::Idle, "nothing was heard for 60 s", cx);
+                }
+            }
+        }
+        // Owed proofs and `stored` frames go out with the next writing.
+        cx.effects.push(Effect::Write(member));
     }
 
     /// This node is leaving: asks extended members to reconnect elsewhere after `after_ms`.
     pub fn on_drain(&mut self, after_ms: u64, cx: &mut Context<'_>) {
-        unimplemented!()
+        let reason = parlance_protocol::ReconnectReason::Drain;
+        let text = ServerFrame::Reconnect { after_ms, reason }.encode();
+        for (index, member) in &mut self.members {
+            if member.extended {
+                member.tell(text.clone());
+                cx.effects.push(Effect::Write(key_of(index)));
+            }
+        }
     }
 
-    /// Nobody is here and nothing is under way: the room may be dropped once it was so for the
-    /// linger time of 30 s. Returns since when.
+    /// Closes a member's connection from outside: a drain, an overload.
+    pub fn close(
+        &mut self,
+        member: MemberKey,
+        code: CloseCode,
+        reason: impl Into<String>,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(it) = self.remove(member, Departure::Lost, cx) else {
+            return;
+        };
+        let last = it.into_last_texts();
+        cx.effects.push(Effect::Close {
+            member,
+            last,
+            code,
+            reason: reason.into(),
+        });
+    }
+
+    /// Since when nobody is here and nothing is under way. The room may be dropped when that was
+    /// long enough ago.
     #[must_use]
     pub fn empty_since(&self) -> Option<Mono> {
-        unimplemented!()
+        self.empty_since
     }
 
-    /// Whether extended clients hear of `at` (for tests and metrics).
+    /// The last durable position that the room knows.
     #[must_use]
     pub fn head(&self) -> Position {
-        unimplemented!()
+        self.head
     }
+
+    fn remove(&mut self, key: MemberKey, how: Departure, cx: &mut Context<'_>) -> Option<Member> {
+        let member = self.members.try_remove(index(key))?;
+        self.sample();
+        self.exit(key, &member, how, cx);
+        self.note_empty(cx);
+        Some(member)
+    }
+
+    fn note_empty(&mut self, cx: &Context<'_>) {
+        let empty = self.members.is_empty() && self.pending.is_empty() && self.deadline().is_none();
+        self.empty_since = match self.empty_since {
+            _ if !empty => None,
+            Some(since) => Some(since),
+            None => Some(cx.now.mono),
+        };
+    }
+
+    /// The first socket of each of the first few users.
+    fn sample(&mut self) {
+        self.sampled.clear();
+        let mut users: Vec<&UserId> = Vec::with_capacity(SAMPLED);
+        for (index, member) in &self.members {
+            if users.len() == SAMPLED {
+                break;
+            }
+            if !users.contains(&&member.user) {
+                users.push(&member.user);
+                self.sampled.push(key_of(index));
+            }
+        }
+    }
+
+    fn ask(&mut self, request: Request, pending: Pending, cx: &mut Context<'_>) {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.pending.insert(ticket, pending);
+        cx.effects.push(Effect::Request(ticket, request));
+    }
+
+    /// Queues a frame for one member; gives a connection up that takes nothing and asks for much.
+    fn tell(&mut self, member: MemberKey, frame: &ServerFrame<'_>, cx: &mut Context<'_>) {
+        self.tell_text(member, frame.encode(), cx);
+    }
+
+    fn tell_text(&mut self, member: MemberKey, text: bytes::Bytes, cx: &mut Context<'_>) {
+        let Some(it) = self.members.get_mut(index(member)) else {
+            return;
+        };
+        if it.tell(text) {
+            cx.effects.push(Effect::Write(member));
+        } else {
+            self.close(member, CloseCode::Overloaded, retry_after_reason(1_000), cx);
+        }
+    }
+
+    fn heartbeat(&mut self, member: MemberKey, cx: &mut Context<'_>) {
+        let Some(it) = self.members.get_mut(index(member)) else {
+            return;
+        };
+        if it.direct_bytes() > 0 {
+            return;
+        }
+        let nonce = (cx.random)().to_be_bytes();
+        it.tell(bytes::Bytes::from_static(br#"{"type":"heartbeat"}"#));
+        it.ping(nonce);
+        it.pinged_at = Some(cx.now.mono);
+        it.proof = Some(member::Proof {
+            nonce,
+            up_to: it.last.id,
+        });
+    }
+}
+
+const fn key_of(index: usize) -> MemberKey {
+    MemberKey(index as u32)
+}
+
+const fn index(member: MemberKey) -> usize {
+    member.0 as usize
 }
 
 /// The reason text of 1012 and 1013.

@@ -1,0 +1,184 @@
+//! One socket of a room: who it is, how far it was told, what waits for it.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use bytes::Bytes;
+use parlance_protocol::{MessageId, Position, UserId};
+
+use super::{Joiner, session::Session};
+use crate::{
+    clock::{Mono, Now},
+    quota::UserQuota,
+    settings::Settings,
+};
+
+/// Most bytes of actions that wait while something of this member is looked up.
+const HELD_BYTES: usize = 128 * 1024;
+/// Most bytes of answers that wait for a slow socket, before the connection is given up.
+pub(crate) const DIRECT_BYTES: usize = 1024 * 1024;
+
+/// Where a member's events come from.
+#[derive(Debug)]
+pub(crate) enum Feed {
+    /// The room is not open yet, or the member's own cursor is not known.
+    Joining(Box<Joining>),
+    /// From history, page by page. `waiting`: a page was asked for. `greeting`: this is the replay
+    /// of a resume, which ends with `live`.
+    Reading { waiting: bool, greeting: bool },
+    /// From the ring: the number of the next item.
+    Ring { next: u64 },
+}
+
+/// What is kept until the greeting.
+#[derive(Debug, Default)]
+pub(crate) struct Joining {
+    /// `since` as given.
+    pub(crate) since: Option<Box<str>>,
+    /// The replay that was judged already and waits for the greeting.
+    pub(crate) asked: bool,
+}
+
+/// Something for this member alone.
+#[derive(Debug)]
+pub(crate) enum Direct {
+    Text(Bytes),
+    Ping([u8; 8]),
+}
+
+/// A ping whose pong proves receipt.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Proof {
+    pub(crate) nonce: [u8; 8],
+    pub(crate) up_to: MessageId,
+}
+
+/// One socket.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) user: UserId,
+    pub(crate) username: Arc<str>,
+    pub(crate) moderator: bool,
+    pub(crate) extended: bool,
+    pub(crate) connection_id: u64,
+    pub(crate) quota: Arc<UserQuota>,
+    pub(crate) session: Session,
+    pub(crate) feed: Feed,
+    /// The last durable position that this socket was given.
+    pub(crate) last: Position,
+    direct: VecDeque<Direct>,
+    direct_bytes: u32,
+    /// Actions that wait for a look-up of an earlier one, so that their order is kept.
+    held: Option<Box<Held>>,
+    /// A ping that was not answered yet.
+    pub(crate) proof: Option<Proof>,
+    pub(crate) pinged_at: Option<Mono>,
+    /// A `stored` frame is owed for own messages up to this one.
+    pub(crate) owed_stored: Option<MessageId>,
+    pub(crate) stored_at: Option<Mono>,
+    /// The last of a replay comes from the ring; `live` follows it.
+    pub(crate) greeting: bool,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    texts: VecDeque<Box<str>>,
+    bytes: usize,
+}
+
+impl Member {
+    pub(crate) fn new(joiner: Joiner, settings: &Settings, chance: u64, now: Now) -> Self {
+        let identity = joiner.identity;
+        let burst = settings.actions_burst;
+        Self {
+            user: identity.user,
+            username: identity.username.into(),
+            moderator: identity.moderator,
+            extended: joiner.extended,
+            connection_id: joiner.connection_id,
+            quota: joiner.quota,
+            session: Session::new(identity.expires_at, burst, chance, now),
+            feed: Feed::Joining(Box::new(Joining {
+                since: joiner.since,
+                asked: false,
+            })),
+            last: Position::ZERO,
+            direct: VecDeque::new(),
+            direct_bytes: 0,
+            held: Some(Box::default()),
+            proof: None,
+            pinged_at: None,
+            owed_stored: None,
+            stored_at: None,
+            greeting: false,
+        }
+    }
+
+    /// Queues a text for this member alone. Whether it still bears it.
+    pub(crate) fn tell(&mut self, text: Bytes) -> bool {
+        let bears = self.direct_bytes as usize <= DIRECT_BYTES;
+        self.direct_bytes = self.direct_bytes.saturating_add(text.len() as u32);
+        self.direct.push_back(Direct::Text(text));
+        bears
+    }
+
+    pub(crate) fn ping(&mut self, nonce: [u8; 8]) {
+        self.direct.push_back(Direct::Ping(nonce));
+    }
+
+    pub(crate) fn next_direct(&mut self) -> Option<Direct> {
+        let direct = self.direct.pop_front()?;
+        if let Direct::Text(text) = &direct {
+            self.direct_bytes -= text.len() as u32;
+        }
+        if self.direct.is_empty() {
+            self.direct = VecDeque::new();
+        }
+        Some(direct)
+    }
+
+    pub(crate) fn has_direct(&self) -> bool {
+        !self.direct.is_empty()
+    }
+
+    /// How many bytes wait for this socket alone.
+    pub(crate) fn direct_bytes(&self) -> usize {
+        self.direct_bytes as usize
+    }
+
+    /// What is left when the connection is closed.
+    pub(crate) fn into_last_texts(self) -> Vec<Bytes> {
+        let texts = self.direct.into_iter().filter_map(|direct| match direct {
+            Direct::Text(text) => Some(text),
+            Direct::Ping(_) => None,
+        });
+        texts.collect()
+    }
+
+    /// Later actions wait until [`Member::release`].
+    pub(crate) fn hold(&mut self) {
+        self.held.get_or_insert_default();
+    }
+
+    pub(crate) fn holds(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Keeps an action for later; `false` when there is no room for it.
+    pub(crate) fn keep(&mut self, text: &str) -> bool {
+        let held = self.held.get_or_insert_default();
+        held.bytes += text.len();
+        if held.bytes > HELD_BYTES {
+            held.bytes -= text.len();
+            return false;
+        }
+        held.texts.push_back(text.into());
+        true
+    }
+
+    /// Ends the waiting: the actions that came meanwhile, oldest first.
+    pub(crate) fn release(&mut self) -> VecDeque<Box<str>> {
+        self.held
+            .take()
+            .map_or_else(VecDeque::new, |held| held.texts)
+    }
+}

@@ -1,0 +1,307 @@
+//! The recent events of a room, encoded, in the order in which its sockets are told.
+//!
+//! A socket is a cursor into the ring, not a queue: a sequence number that is this process's own
+//! and counts durable events and passing ones alike. What falls out at the front is read from
+//! history by whoever still needs it. Not a source of truth: it may be emptied at any time.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use parlance_protocol::{MessageId, Position, UserId};
+
+use super::frames;
+
+/// Who is shown a passing item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Audience {
+    pub(crate) layer: Layer,
+    pub(crate) users: Users,
+}
+
+/// Members of which layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layer {
+    Any,
+    Base,
+    Extended,
+}
+
+/// Members of which users.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Users {
+    All,
+    Except(UserId),
+    Only(Box<[UserId]>),
+}
+
+impl Audience {
+    /// Whether a member of `user` is shown it.
+    pub(crate) fn has(&self, user: &UserId, extended: bool) -> bool {
+        let layer = match self.layer {
+            Layer::Any => true,
+            Layer::Base => !extended,
+            Layer::Extended => extended,
+        };
+        layer
+            && match &self.users {
+                Users::All => true,
+                Users::Except(one) => one != user,
+                Users::Only(list) => list.contains(user),
+            }
+    }
+}
+
+/// One encoded event.
+#[derive(Debug)]
+pub(crate) struct Item {
+    /// The frame's JSON text.
+    pub(crate) text: Bytes,
+    pub(crate) kind: Kind,
+}
+
+impl Item {
+    fn is_message(&self, id: MessageId) -> bool {
+        match self.kind {
+            Kind::Durable { position, .. } => position == Position::of(id),
+            Kind::Passing(_) => false,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) enum Kind {
+    /// Stands in the log. Shown to everybody.
+    Durable {
+        position: Position,
+        prev: Position,
+        author: UserId,
+        deletes: Option<MessageId>,
+    },
+    /// Lost without harm.
+    Passing(Audience),
+}
+
+/// The ring. Bounded by entries and by bytes of text.
+#[derive(Debug)]
+pub(crate) struct Ring {
+    items: VecDeque<Item>,
+    first: u64,
+    bytes: usize,
+    max_items: usize,
+    max_bytes: usize,
+}
+
+impl Ring {
+    pub(crate) fn new(max_items: usize, max_bytes: usize) -> Self {
+        Self {
+            items: VecDeque::new(),
+            first: 0,
+            bytes: 0,
+            max_items,
+            max_bytes,
+        }
+    }
+
+    /// The number of the oldest item held.
+    pub(crate) fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// The number that the next item will get.
+    pub(crate) fn end(&self) -> u64 {
+        self.first + self.items.len() as u64
+    }
+
+    pub(crate) fn push(&mut self, item: Item) {
+        self.bytes += item.text.len();
+        self.items.push_back(item);
+        while self.items.len() > self.max_items.max(1)
+            || (self.bytes > self.max_bytes && self.items.len() > 1)
+        {
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        let Some(item) = self.items.pop_front() else {
+            return;
+        };
+        self.bytes -= item.text.len();
+        self.first += 1;
+    }
+
+    pub(crate) fn get(&self, seq: u64) -> Option<&Item> {
+        self.items
+            .get(usize::try_from(seq.checked_sub(self.first)?).ok()?)
+    }
+
+    /// The number from which a socket that has everything up to `last` goes on, if no durable
+    /// event between `last` and `head` is missing here.
+    pub(crate) fn resume(&self, last: Position, head: Position) -> Option<u64> {
+        if last >= head {
+            return Some(self.end());
+        }
+        let next = self.items.iter().rposition(|item| match item.kind {
+            Kind::Durable { position, prev, .. } => prev <= last && last < position,
+            Kind::Passing(_) => false,
+        })?;
+        Some(self.first + next as u64)
+    }
+
+    /// Replaces the content of message `id`, so that nobody is told what is gone.
+    pub(crate) fn rewrite(&mut self, id: MessageId, content: &str) {
+        let found = self.items.iter_mut().rev().find(|item| item.is_message(id));
+        if let Some(item) = found {
+            let text = frames::with_content(&item.text, content);
+            self.bytes = self.bytes - item.text.len() + text.len();
+            item.text = text;
+        }
+    }
+
+    /// How many durable events follow from number `seq` on.
+    pub(crate) fn durable_from(&self, seq: u64) -> u64 {
+        let skipped = usize::try_from(seq.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        let durable = |item: &&Item| matches!(item.kind, Kind::Durable { .. });
+        self.items.iter().skip(skipped).filter(durable).count() as u64
+    }
+
+    /// The newest recent message of `author`.
+    pub(crate) fn newest_of(&self, author: &UserId) -> Option<MessageId> {
+        self.items.iter().rev().find_map(|item| match &item.kind {
+            Kind::Durable {
+                position,
+                author: by,
+                ..
+            } if position.k == 0 && by == author => Some(position.id),
+            Kind::Durable { .. } | Kind::Passing(_) => None,
+        })
+    }
+
+    /// Who wrote message `id`, if it is recent.
+    pub(crate) fn author(&self, id: MessageId) -> Option<&UserId> {
+        let item = self.items.iter().rev().find(|item| item.is_message(id))?;
+        match &item.kind {
+            Kind::Durable { author, .. } => Some(author),
+            Kind::Passing(_) => None,
+        }
+    }
+
+    /// Whether a recent event deleted message `id`.
+    pub(crate) fn deleted(&self, id: MessageId) -> bool {
+        self.items.iter().any(|item| match item.kind {
+            Kind::Durable { deletes, .. } => deletes == Some(id),
+            Kind::Passing(_) => false,
+        })
+    }
+
+    /// The newest messages of `author` in (`above`, `up_to`], at most `limit`, oldest first.
+    /// `None` when the ring does not reach back to `above` and holds fewer than `limit`.
+    pub(crate) fn authored(
+        &self,
+        author: &UserId,
+        above: MessageId,
+        up_to: MessageId,
+        limit: usize,
+    ) -> Option<Vec<MessageId>> {
+        let mut found = Vec::new();
+        let mut reached = false;
+        for item in self.items.iter().rev() {
+            let Kind::Durable {
+                position,
+                prev,
+                author: by,
+                ..
+            } = &item.kind
+            else {
+                continue;
+            };
+            let wanted = position.k == 0 && above < position.id && position.id <= up_to;
+            if wanted && by == author {
+                found.push(position.id);
+            }
+            reached = prev.id <= above;
+            if reached || found.len() == limit {
+                break;
+            }
+        }
+        if !reached && found.len() < limit {
+            return None;
+        }
+        found.reverse();
+        Some(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(id: u64, k: u32) -> Position {
+        Position {
+            id: MessageId::new(id).unwrap(),
+            k,
+        }
+    }
+
+    fn durable(position: Position, prev: Position) -> Item {
+        let author = UserId::new(if position.id.get() % 2 == 0 {
+            "even"
+        } else {
+            "odd"
+        })
+        .unwrap();
+        let text = Bytes::from(position.to_string());
+        Item {
+            text,
+            kind: Kind::Durable {
+                position,
+                prev,
+                author,
+                deletes: None,
+            },
+        }
+    }
+
+    fn ring_of(ids: std::ops::RangeInclusive<u64>, max_items: usize) -> Ring {
+        let mut ring = Ring::new(max_items, 1_000_000);
+        for id in ids {
+            ring.push(durable(at(id, 0), at(id - 1, 0)));
+        }
+        ring
+    }
+
+    #[test]
+    fn a_socket_goes_on_behind_its_last_position() {
+        let ring = ring_of(1..=10, 4);
+        assert_eq!(ring.resume(at(10, 0), at(10, 0)), Some(10));
+        assert_eq!(ring.resume(at(6, 0), at(10, 0)), Some(6));
+        assert_eq!(ring.resume(at(6, 7), at(10, 0)), Some(6));
+        assert_eq!(ring.resume(at(5, 0), at(10, 0)), None);
+    }
+
+    #[test]
+    fn the_oldest_fall_out_by_entries_and_by_bytes() {
+        assert_eq!(ring_of(1..=10, 4).first(), 6);
+        let mut ring = Ring::new(100, 3);
+        for id in 1..=9 {
+            ring.push(durable(at(id, 0), at(id - 1, 0)));
+        }
+        assert_eq!((ring.first(), ring.end()), (6, 9));
+    }
+
+    #[test]
+    fn the_messages_of_an_author_are_found_or_known_to_be_incomplete() {
+        let ring = ring_of(1..=10, 6);
+        let odd = UserId::new("odd").unwrap();
+        let id = |n| MessageId::new(n).unwrap();
+        assert_eq!(
+            ring.authored(&odd, id(5), id(10), 50),
+            Some(vec![id(7), id(9)])
+        );
+        assert_eq!(ring.authored(&odd, id(2), id(10), 50), None);
+        assert_eq!(
+            ring.authored(&odd, id(2), id(10), 2),
+            Some(vec![id(7), id(9)])
+        );
+    }
+}

@@ -1,0 +1,531 @@
+//! What each member is written next: its own answers first, then history until the ring has the
+//! rest, then the ring.
+//!
+//! A resume and a socket that lagged behind the ring are the same thing and the same code: pages
+//! of history, asked for one by one as the socket takes them.
+
+use parlance_protocol::{MessageId, Position, ServerFrame};
+
+use super::{
+    Context, Counted, Effect, FrameSink, MemberKey, PROOF_MS, Request, ResumeSource, Room, State,
+    answers::{Asker, Pending},
+    frames, index,
+    live::receipts_frame,
+    member::{Direct, Feed, Member, Proof},
+    ring::Kind,
+    session::HEARTBEAT_MS,
+};
+use crate::{
+    entry::Row,
+    ports::{Page, Replay},
+};
+
+/// How many events of history are asked for at once.
+const REPLAY_EVENTS: usize = 64;
+/// What a page of a replay may occupy before the socket took it.
+const REPLAY_BYTES: usize = 64 * 1024;
+/// How many messages a client gets that missed more than is replayed.
+const NEWEST_MESSAGES: u8 = 100;
+
+/// What a join begins with.
+enum Start {
+    /// At the end.
+    Head,
+    /// Behind this position.
+    Behind(Position),
+    /// As `Behind`, and what the client named does not exist.
+    Lost(Position),
+}
+
+impl Room {
+    /// Begins what a member is told, as soon as the room and the member's cursor are known.
+    pub(super) fn greet(&mut self, key: MemberKey, cx: &mut Context<'_>) {
+        if self.state != State::Open {
+            return;
+        }
+        let Some(member) = self.members.get_mut(index(key)) else {
+            return;
+        };
+        let Feed::Joining(joining) = &mut member.feed else {
+            return;
+        };
+        if joining.asked {
+            return;
+        }
+        if self.receipts.cursor(&member.user).is_none() {
+            joining.asked = true;
+            let (asker, user) = (Asker::of(key, member), member.user.clone());
+            return self.ask(Request::Cursor(user), Pending::Cursor(asker), cx);
+        }
+        let since = joining.since.take();
+        match self.start(since.as_deref()) {
+            Start::Head => {
+                self.begin(key, self.head, false, cx);
+                self.finish_greeting(key, cx);
+            }
+            Start::Behind(since) => self.resume(key, since, cx),
+            Start::Lost(last) => {
+                cx.effects
+                    .push(Effect::Count(Counted::Resume(ResumeSource::Lost)));
+                self.begin(key, last, false, cx);
+                self.tell_lost(key, last, cx);
+                self.read_from(key, last);
+                cx.effects.push(Effect::Write(key));
+            }
+        }
+    }
+
+    fn start(&self, since: Option<&str>) -> Start {
+        let Some(since) = since else {
+            return Start::Head;
+        };
+        let Some(position) = Position::parse(since) else {
+            return Start::Lost(self.head);
+        };
+        let surviving = self.lineage.surviving(position);
+        if surviving < position {
+            Start::Lost(surviving)
+        } else {
+            Start::Behind(position)
+        }
+    }
+
+    /// From the ring if it has everything; otherwise the first page decides.
+    fn resume(&mut self, key: MemberKey, since: Position, cx: &mut Context<'_>) {
+        let seq = self.ring.resume(since, self.head);
+        let missed = seq.map(|seq| self.ring.durable_from(seq));
+        if missed.is_some_and(|missed| missed <= self.settings.resume_events) {
+            cx.effects
+                .push(Effect::Count(Counted::Resume(ResumeSource::Ring)));
+            self.begin(key, since, true, cx);
+            self.read_from(key, since);
+            cx.effects.push(Effect::Write(key));
+            return;
+        }
+        let Some(member) = self.members.get_mut(index(key)) else {
+            return;
+        };
+        let Feed::Joining(joining) = &mut member.feed else {
+            return;
+        };
+        joining.asked = true;
+        member.last = since;
+        let asker = Asker::of(key, member);
+        let request = Request::Replay {
+            after: since,
+            limit: REPLAY_EVENTS,
+        };
+        self.ask(request, Pending::Resume(asker), cx);
+    }
+
+    /// The first page of a resume: everything is told, or only the newest.
+    pub(super) fn on_resume_page(
+        &mut self,
+        key: MemberKey,
+        since: Position,
+        page: &Replay,
+        cx: &mut Context<'_>,
+    ) {
+        let missed = page.events.len() as u64 + page.remaining;
+        if missed > self.settings.resume_events {
+            cx.effects
+                .push(Effect::Count(Counted::Resume(ResumeSource::TooOld)));
+            let Some(member) = self.members.get(index(key)) else {
+                return;
+            };
+            let pending = Pending::Newest {
+                asker: Asker::of(key, member),
+                since,
+                head: self.head,
+            };
+            let anchor = parlance_protocol::Anchor::Newest;
+            return self.ask(
+                Request::Page {
+                    anchor,
+                    limit: NEWEST_MESSAGES,
+                },
+                pending,
+                cx,
+            );
+        }
+        cx.effects
+            .push(Effect::Count(Counted::Resume(ResumeSource::History)));
+        self.begin(key, since, true, cx);
+        self.read_from(key, since);
+        self.on_history(key, page, cx);
+    }
+
+    /// The newest messages, for a client that missed more than is replayed.
+    pub(super) fn on_newest(
+        &mut self,
+        key: MemberKey,
+        (since, head): (Position, Position),
+        page: &Page,
+        cx: &mut Context<'_>,
+    ) {
+        self.begin(key, head, false, cx);
+        // What came after `head` is replayed from there, and would be told twice.
+        let rows: Vec<&Row> = page
+            .rows
+            .iter()
+            .rev()
+            .filter(|row| since.id < row.id && row.id <= head.id)
+            .collect();
+        self.tell_gap(key, since.id, rows.first().map(|row| row.id), cx);
+        for row in rows {
+            let text = frames::of_row(row, self.receipts.status(&row.sender, row.id));
+            self.tell_text(key, text, cx);
+        }
+        self.read_from(key, head);
+        cx.effects.push(Effect::Write(key));
+    }
+
+    fn tell_gap(
+        &mut self,
+        key: MemberKey,
+        since: MessageId,
+        oldest: Option<MessageId>,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(member) = self.members.get(index(key)) else {
+            return;
+        };
+        if !member.extended {
+            let code = parlance_protocol::ErrorCode::ResumeTooOld;
+            let error = "more was missed than is replayed: these are the newest messages";
+            return self.tell(key, &plain_error(code, error), cx);
+        }
+        let from = self.lineage.next_after(since);
+        let to = oldest.map_or(Some(self.head.id), |oldest| self.lineage.before(oldest));
+        if let (Some(from), Some(to)) = (from, to)
+            && from <= to
+        {
+            self.tell(key, &ServerFrame::Gap { from, to }, cx);
+        }
+    }
+
+    fn tell_lost(&mut self, key: MemberKey, lost_after: Position, cx: &mut Context<'_>) {
+        let Some(member) = self.members.get(index(key)) else {
+            return;
+        };
+        let (epoch, stored_id) = (self.epoch, self.stored_id());
+        if member.extended {
+            self.tell(
+                key,
+                &ServerFrame::Resync {
+                    epoch,
+                    lost_after,
+                    stored_id,
+                },
+                cx,
+            );
+        } else {
+            let code = parlance_protocol::ErrorCode::ResumeLost;
+            let error = "since names nothing that exists: going on from the last that does";
+            self.tell(key, &plain_error(code, error), cx);
+        }
+    }
+
+    /// Starts a member at `last`, and says hello to an extended one.
+    fn begin(&mut self, key: MemberKey, last: Position, resumed: bool, cx: &mut Context<'_>) {
+        let Some(member) = self.members.get_mut(index(key)) else {
+            return;
+        };
+        member.last = last;
+        let (user, extended) = (member.user.clone(), member.extended);
+        let connection_id = format!("{:016x}", member.connection_id);
+        if extended {
+            let read_id = self.receipts.cursor(&user).unwrap_or_default().read;
+            let hello = ServerFrame::Hello {
+                conversation_id: self.conversation.as_str().to_owned().into(),
+                user_id: user.as_str().into(),
+                connection_id: connection_id.into(),
+                epoch: self.epoch,
+                head_id: self.head.id,
+                stored_id: self.stored_id(),
+                read_id,
+                unread: self.lineage.ordinal(self.head.id) - self.lineage.ordinal(read_id),
+                resumed,
+                durable: self.durable,
+                heartbeat_ms: HEARTBEAT_MS,
+                limits: self.limits(),
+            };
+            self.tell(key, &hello, cx);
+        }
+        self.release(key, cx);
+    }
+
+    fn limits(&self) -> parlance_protocol::Limits {
+        parlance_protocol::Limits {
+            frame_bytes: self.settings.frame_bytes,
+            content_bytes: self.settings.content_bytes,
+            local_id_bytes: parlance_protocol::limits::LOCAL_ID_BYTES,
+            read_ids: parlance_protocol::limits::READ_IDS,
+            page: parlance_protocol::limits::PAGE_MAX,
+            actions_per_second: self.settings.actions_per_second,
+            actions_burst: self.settings.actions_burst,
+            resume_events: self.settings.resume_events,
+        }
+    }
+
+    /// What of this epoch the store has.
+    pub(super) fn stored_id(&self) -> MessageId {
+        if self.stored.id.epoch() == self.epoch {
+            self.stored.id
+        } else {
+            MessageId::ZERO
+        }
+    }
+
+    fn read_from(&mut self, key: MemberKey, last: Position) {
+        let Some(member) = self.members.get_mut(index(key)) else {
+            return;
+        };
+        member.last = last;
+        member.feed = Feed::Reading {
+            waiting: false,
+            greeting: true,
+        };
+    }
+
+    /// The replay is over, or there was none: the member is live.
+    fn finish_greeting(&mut self, key: MemberKey, cx: &mut Context<'_>) {
+        let Some(member) = self.members.get_mut(index(key)) else {
+            return;
+        };
+        member.feed = Feed::Ring {
+            next: self.ring.end(),
+        };
+        let (extended, position) = (member.extended, member.last);
+        if extended {
+            self.tell(key, &ServerFrame::Live { position }, cx);
+            let receipts = self.receipts.snapshot();
+            self.tell(key, &receipts_frame(&receipts), cx);
+        }
+        self.tell_company(key, cx);
+    }
+
+    /// A page of history for a member that is behind the ring.
+    pub(super) fn on_history(&mut self, key: MemberKey, page: &Replay, cx: &mut Context<'_>) {
+        let mut bytes = 0;
+        for event in &page.events {
+            let Some(member) = self.members.get_mut(index(key)) else {
+                return;
+            };
+            if bytes > REPLAY_BYTES || event.entry.position <= member.last {
+                continue;
+            }
+            let status = self
+                .receipts
+                .status(&event.entry.sender, event.entry.position.id);
+            let text = frames::of_entry(&event.entry, event.row.as_ref(), status);
+            bytes += text.len();
+            member.last = event.entry.position;
+            self.tell_text(key, text, cx);
+        }
+        if let Some(member) = self.members.get_mut(index(key)) {
+            if let Feed::Reading { waiting, .. } = &mut member.feed {
+                *waiting = false;
+            }
+            cx.effects.push(Effect::Write(key));
+        }
+    }
+
+    /// Copies what the member should be written next into `sink`, whole frames, until `sink` holds
+    /// `budget_bytes` or there is no more. What was taken counts as written: the caller keeps what
+    /// the socket did not take. Returns whether there is more right now.
+    ///
+    /// May ask for a piece of history; then nothing more comes until it is there.
+    pub fn take(
+        &mut self,
+        member: MemberKey,
+        sink: &mut dyn FrameSink,
+        budget_bytes: usize,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        loop {
+            if self.take_direct(member, sink, budget_bytes) {
+                return true;
+            }
+            let Some(it) = self.members.get_mut(index(member)) else {
+                return false;
+            };
+            match it.feed {
+                Feed::Joining(_) | Feed::Reading { waiting: true, .. } => return false,
+                Feed::Reading {
+                    waiting: false,
+                    greeting,
+                } => {
+                    if !self.leave_history(member, greeting, cx) {
+                        return false;
+                    }
+                }
+                Feed::Ring { next } if next < self.ring.first() => {
+                    cx.effects.push(Effect::Count(Counted::RingMiss));
+                    it.feed = Feed::Reading {
+                        waiting: false,
+                        greeting: false,
+                    };
+                }
+                Feed::Ring { next } => return self.take_ring(member, next, sink, budget_bytes, cx),
+            }
+        }
+    }
+
+    /// Whether the budget ended it.
+    fn take_direct(&mut self, key: MemberKey, sink: &mut dyn FrameSink, budget: usize) -> bool {
+        let Some(member) = self.members.get_mut(index(key)) else {
+            return false;
+        };
+        while sink.bytes() < budget {
+            match member.next_direct() {
+                Some(Direct::Text(text)) => sink.text(&text),
+                Some(Direct::Ping(nonce)) => sink.ping(nonce),
+                None => return false,
+            }
+        }
+        member.has_direct()
+    }
+
+    /// Goes over to the ring if it has everything that follows; else asks for the next page.
+    fn leave_history(&mut self, key: MemberKey, greeting: bool, cx: &mut Context<'_>) -> bool {
+        let Some(member) = self.members.get_mut(index(key)) else {
+            return false;
+        };
+        let Some(seq) = self.ring.resume(member.last, self.head) else {
+            member.feed = Feed::Reading {
+                waiting: true,
+                greeting,
+            };
+            let asker = Asker::of(key, member);
+            let request = Request::Replay {
+                after: member.last,
+                limit: REPLAY_EVENTS,
+            };
+            self.ask(request, Pending::Replay(asker), cx);
+            return false;
+        };
+        if seq < self.ring.end() || !greeting {
+            // The rest of the replay is in the ring; `live` comes after it.
+            member.feed = Feed::Ring { next: seq };
+            member.greeting = greeting;
+            if !greeting {
+                self.tell_company(key, cx);
+            }
+        } else {
+            self.finish_greeting(key, cx);
+        }
+        true
+    }
+
+    fn take_ring(
+        &mut self,
+        key: MemberKey,
+        from: u64,
+        sink: &mut dyn FrameSink,
+        budget: usize,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        let Some(member) = self.members.get_mut(index(key)) else {
+            return false;
+        };
+        let mut next = from;
+        while sink.bytes() < budget {
+            let Some(item) = self.ring.get(next) else {
+                break;
+            };
+            next += 1;
+            match &item.kind {
+                Kind::Durable { position, .. } if *position <= member.last => {}
+                Kind::Durable { position, .. } => {
+                    member.last = *position;
+                    sink.text(&item.text);
+                }
+                Kind::Passing(_) if member.greeting => {}
+                Kind::Passing(audience) => {
+                    if audience.has(&member.user, member.extended) {
+                        sink.text(&item.text);
+                    }
+                }
+            }
+        }
+        member.feed = Feed::Ring { next };
+        if next < self.ring.end() {
+            return true;
+        }
+        if std::mem::take(&mut member.greeting) {
+            self.finish_greeting(key, cx);
+            return self.take(key, sink, budget, cx);
+        }
+        self.take_tail(key, sink, cx);
+        false
+    }
+
+    /// What follows the frames in the same write: the ping that proves them, and `stored`.
+    fn take_tail(&mut self, key: MemberKey, sink: &mut dyn FrameSink, cx: &mut Context<'_>) {
+        let Some(member) = self.members.get(index(key)) else {
+            return;
+        };
+        let owes_proof = self.owes_proof(key, member);
+        let epoch = self.epoch;
+        let up_to_id = self.stored_id();
+        let Some(member) = self.members.get_mut(index(key)) else {
+            return;
+        };
+        let due = |at: Option<crate::clock::Mono>| {
+            at.is_none_or(|at| cx.now.mono.since_ms(at) >= PROOF_MS)
+        };
+        let mut later = false;
+        if member.owed_stored.is_some_and(|id| id <= up_to_id) {
+            if due(member.stored_at) {
+                member.owed_stored = None;
+                member.stored_at = Some(cx.now.mono);
+                sink.text(&ServerFrame::Stored { epoch, up_to_id }.encode());
+            } else {
+                later = true;
+            }
+        }
+        if owes_proof {
+            if due(member.pinged_at) {
+                let nonce = (cx.random)().to_be_bytes();
+                member.proof = Some(Proof {
+                    nonce,
+                    up_to: member.last.id,
+                });
+                member.pinged_at = Some(cx.now.mono);
+                sink.ping(nonce);
+            } else {
+                later = true;
+            }
+        }
+        if later {
+            cx.effects.push(Effect::MemberDeadline(key));
+        }
+    }
+
+    /// Whether this member's pong would tell a connected author something new.
+    pub(super) fn owes_proof(&self, key: MemberKey, member: &Member) -> bool {
+        member.proof.is_none()
+            && matches!(member.feed, Feed::Ring { .. })
+            && self.sampled.contains(&key)
+            && self.receipts.wants_proof()
+            && self
+                .receipts
+                .cursor(&member.user)
+                .unwrap_or_default()
+                .delivered
+                < member.last.id
+    }
+}
+
+/// An error that answers no action.
+fn plain_error(code: parlance_protocol::ErrorCode, error: &'static str) -> ServerFrame<'static> {
+    let retryable = code.retryable();
+    ServerFrame::Error {
+        action: None,
+        error: error.into(),
+        code,
+        retryable,
+        retry_after_ms: None,
+    }
+}
