@@ -1,0 +1,361 @@
+//! The one writer. It takes all drafts that wait, gives each its position, makes them durable
+//! together, and then answers all of them: one write and one sync however many there are.
+//!
+//! Who appends at the same time shares a sync; who appends alone waits for its own. Nothing waits
+//! for company on purpose: while one batch is on its way to the disk the next one gathers.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::{Duration, Instant},
+};
+
+use parlance_core::{
+    entry::{Draft, Entry, Event, Row},
+    ports::{Appended, Unavailable},
+};
+use parlance_protocol::{ConversationId, MessageId, Position, UnixMicros, UserId};
+use tokio::sync::oneshot;
+
+use crate::{
+    Shared,
+    bus::FeedId,
+    generations::Generations,
+    history,
+    keys::{self, NAME_BYTES},
+    space::Space,
+    tables::{Batch, Tail, View},
+    values::{self, Name, Stored},
+};
+
+/// Drafts that wait. Full: an append is refused at once.
+pub(crate) const QUEUE: usize = 4096;
+
+/// Most drafts of one batch, so that the first of them does not wait for ever.
+const BATCH: usize = 1024;
+
+/// How long cursors wait for an append that takes them along.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Conversations whose end is kept in memory, in each of two generations; 100 to 300 bytes each.
+const CACHED_TAILS: usize = 50_000;
+
+/// Senders whose use of local ids is counted, in each of two generations.
+const CACHED_QUOTAS: usize = 50_000;
+
+/// `local_id`s that a sender may use in one conversation in [`QUOTA_PERIOD`]. The names are kept
+/// for ever; this keeps one sender from filling the disk with them.
+const QUOTA: u32 = 20_000;
+const QUOTA_PERIOD: UnixMicros = UnixMicros(24 * 60 * 60 * 1_000_000);
+
+pub(crate) type Answer = Result<Appended, Unavailable>;
+
+/// What is asked of the committer.
+pub(crate) enum Job {
+    Append(Request),
+    Stop,
+}
+
+pub(crate) struct Request {
+    pub(crate) conversation: ConversationId,
+    pub(crate) draft: Draft,
+    pub(crate) origin: FeedId,
+    pub(crate) answer: oneshot::Sender<Answer>,
+}
+
+/// State of the thread.
+pub(crate) struct Committer {
+    shared: Arc<Shared>,
+    jobs: Receiver<Job>,
+    tails: Generations<ConversationId, Tail>,
+    quotas: Generations<(ConversationId, UserId), Quota>,
+    space: Space,
+    flushed: Instant,
+}
+
+/// How many local ids a sender used since when. Starts anew with the process.
+struct Quota {
+    since: UnixMicros,
+    used: u32,
+}
+
+/// A draft with its verdict; the verdict counts when the batch is durable.
+struct Judged {
+    request: Request,
+    verdict: Answer,
+}
+
+/// A batch while it is put together.
+struct Building<'a> {
+    view: View<'a>,
+    batch: Batch<'a>,
+    entries: Vec<(ConversationId, FeedId, Arc<Entry>)>,
+    names: HashMap<Vec<u8>, Name>,
+    /// Messages as they are after what this batch changes of them.
+    rows: HashMap<(ConversationId, MessageId), Row>,
+}
+
+impl Committer {
+    pub(crate) fn new(shared: Arc<Shared>, jobs: Receiver<Job>, space: Space) -> Self {
+        Self {
+            shared,
+            jobs,
+            tails: Generations::new(CACHED_TAILS),
+            quotas: Generations::new(CACHED_QUOTAS),
+            space,
+            flushed: Instant::now(),
+        }
+    }
+
+    /// Until [`Job::Stop`].
+    pub(crate) fn run(mut self) {
+        let mut stop = false;
+        while !stop {
+            let mut requests = Vec::new();
+            stop = self.receive(&mut requests);
+            self.commit(requests, stop);
+        }
+    }
+
+    /// Waits for a first request, takes what is there already. Returns whether to stop.
+    fn receive(&self, requests: &mut Vec<Request>) -> bool {
+        match self.jobs.recv_timeout(FLUSH_INTERVAL) {
+            Ok(Job::Append(request)) => requests.push(request),
+            Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
+            Err(RecvTimeoutError::Timeout) => return false,
+        }
+        while requests.len() < BATCH {
+            match self.jobs.try_recv() {
+                Ok(Job::Append(request)) => requests.push(request),
+                Ok(Job::Stop) => return true,
+                Err(_) => return false,
+            }
+        }
+        false
+    }
+
+    fn commit(&mut self, requests: Vec<Request>, stop: bool) {
+        if let Err(reason) = self.may_write(requests.is_empty()) {
+            return refuse(requests, &reason);
+        }
+        if requests.is_empty() && !stop && self.flushed.elapsed() < FLUSH_INTERVAL {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let mut building = Building {
+            view: shared.tables.view(),
+            batch: shared.tables.batch(),
+            entries: Vec::with_capacity(requests.len()),
+            names: HashMap::new(),
+            rows: HashMap::new(),
+        };
+        let mut judged = Vec::with_capacity(requests.len());
+        for request in requests {
+            let verdict = self.judge(&mut building, &request);
+            judged.push(Judged { request, verdict });
+        }
+        let cursors = shared.receipts.write(&mut building.batch);
+        if !building.batch.is_empty()
+            && let Err(reason) = building.batch.commit(shared.options.sync)
+        {
+            shared.fail(&reason);
+            return refuse(judged.into_iter().map(|judged| judged.request), &reason);
+        }
+        self.flushed = Instant::now();
+        shared.receipts.wrote(cursors);
+        shared
+            .bus
+            .entries(building.entries.iter().map(|(c, f, e)| (c, *f, e)));
+        for Judged { request, verdict } in judged {
+            answer(request, verdict);
+        }
+    }
+
+    /// Whether the engine works and the disk has room.
+    fn may_write(&mut self, idle: bool) -> Result<(), Unavailable> {
+        self.shared.healthy()?;
+        if idle && let Err(reason) = self.shared.tables.check() {
+            self.shared.fail(&reason);
+            return Err(reason);
+        }
+        self.space.check()
+    }
+
+    /// Decides what becomes of a draft, and puts it into the batch if it is new.
+    fn judge(&mut self, building: &mut Building<'_>, request: &Request) -> Answer {
+        let Request {
+            conversation,
+            draft,
+            ..
+        } = request;
+        let name = draft.local_id.as_ref().map(|local_id| {
+            let digest: [u8; NAME_BYTES] = keys::name_digest(&draft.sender, local_id);
+            keys::name(conversation, digest)
+        });
+        let event = values::event_digest(&draft.event);
+        if let Some(name) = &name {
+            if let Some(known) = building.name(name)? {
+                return Ok(if known.event == event {
+                    Appended::Duplicate(known.position)
+                } else {
+                    Appended::Conflict
+                });
+            }
+            if !self.take_quota(conversation, &draft.sender, draft.at) {
+                return Ok(Appended::TooMany);
+            }
+        }
+        let (entry, tail) = self.place(building, request)?;
+        let position = entry.position;
+        building.put(request, &entry, tail.count)?;
+        if let Some(key) = name {
+            let name = Name { position, event };
+            building.batch.name(key.clone(), name);
+            building.names.insert(key, name);
+        }
+        self.tails.insert(conversation.clone(), tail);
+        Ok(Appended::New(entry))
+    }
+
+    /// The draft in its place after the conversation's end, and the end after it.
+    fn place(
+        &mut self,
+        building: &Building<'_>,
+        request: &Request,
+    ) -> Result<(Arc<Entry>, Tail), Unavailable> {
+        let Request {
+            conversation,
+            draft,
+            ..
+        } = request;
+        let before = match self.tails.get_mut(conversation) {
+            Some(tail) => *tail,
+            None => building.view.tail(conversation)?,
+        };
+        let is_message = draft.event.target().is_none();
+        let position = after(before.position, is_message)?;
+        let tail = Tail {
+            position,
+            t: draft.at.max(UnixMicros(before.t.0 + 1)),
+            ordinal: before.ordinal + u64::from(is_message),
+            count: before.count + 1,
+        };
+        let entry = Entry {
+            position,
+            prev: before.position,
+            t: tail.t,
+            ordinal: tail.ordinal,
+            sender: draft.sender.clone(),
+            local_id: draft.local_id.clone(),
+            event: draft.event.clone(),
+        };
+        Ok((Arc::new(entry), tail))
+    }
+
+    fn take_quota(
+        &mut self,
+        conversation: &ConversationId,
+        sender: &UserId,
+        at: UnixMicros,
+    ) -> bool {
+        let key = (conversation.clone(), sender.clone());
+        if let Some(quota) = self.quotas.get_mut(&key)
+            && at.0.saturating_sub(quota.since.0) < QUOTA_PERIOD.0
+        {
+            let left = quota.used < QUOTA;
+            quota.used += u32::from(left);
+            return left;
+        }
+        self.quotas.insert(key, Quota { since: at, used: 1 });
+        true
+    }
+}
+
+impl Building<'_> {
+    fn name(&self, key: &[u8]) -> Result<Option<Name>, Unavailable> {
+        match self.names.get(key) {
+            Some(name) => Ok(Some(*name)),
+            None => self.view.name(key),
+        }
+    }
+
+    fn put(
+        &mut self,
+        request: &Request,
+        entry: &Arc<Entry>,
+        count: u64,
+    ) -> Result<(), Unavailable> {
+        let conversation = &request.conversation;
+        let value = Stored::encode(entry, count);
+        match &entry.event {
+            Event::Message { .. } => {
+                self.batch.message(conversation, entry.position.id, value);
+            }
+            Event::Edit { message_id, .. } | Event::Delete { message_id } => {
+                self.change(conversation, *message_id, entry)?;
+                self.batch.event(conversation, entry.position, value);
+            }
+        }
+        let told = (conversation.clone(), request.origin, Arc::clone(entry));
+        self.entries.push(told);
+        Ok(())
+    }
+
+    fn change(
+        &mut self,
+        conversation: &ConversationId,
+        id: MessageId,
+        entry: &Entry,
+    ) -> Result<(), Unavailable> {
+        let key = (conversation.clone(), id);
+        let known = match self.rows.remove(&key) {
+            Some(row) => Some(row),
+            None => match self.added(conversation, id) {
+                Some(row) => Some(row),
+                None => history::row(&self.view, conversation, id)?,
+            },
+        };
+        // The caller judges whether the message exists; an event about none changes nothing.
+        if let Some(mut row) = known {
+            row.apply(entry);
+            self.batch.change(conversation, &row);
+            self.rows.insert(key, row);
+        }
+        Ok(())
+    }
+
+    /// A message that this batch adds.
+    fn added(&self, conversation: &ConversationId, id: MessageId) -> Option<Row> {
+        let wanted = Position::of(id);
+        let mut added = self.entries.iter();
+        let (_, _, entry) =
+            added.find(|(c, _, entry)| entry.position == wanted && c == conversation)?;
+        Row::of(entry)
+    }
+}
+
+/// The next position for a message or another event.
+fn after(last: Position, is_message: bool) -> Result<Position, Unavailable> {
+    let next = if is_message {
+        let n = last.id.n() + 1;
+        MessageId::of_epoch(last.id.epoch(), n).map(Position::of)
+    } else {
+        let k = last.k.checked_add(1);
+        k.map(|k| Position { id: last.id, k })
+    };
+    next.ok_or_else(|| Unavailable::new("the conversation has no more ids"))
+}
+
+fn refuse(requests: impl IntoIterator<Item = Request>, reason: &Unavailable) {
+    for request in requests {
+        answer(request, Err(reason.clone()));
+    }
+}
+
+/// An asker that is gone needs no answer.
+fn answer(request: Request, answer: Answer) {
+    let _ = request.answer.send(answer);
+}

@@ -1,0 +1,370 @@
+//! The engine and the tables in it. The only place that knows fjall.
+//!
+//! | table | key after the conversation | value |
+//! |---|---|---|
+//! | `messages` | id | the entry, never changed |
+//! | `events` | id, k | the entry of an edit or delete, never changed |
+//! | `changes` | id | what edits and delete made of that message |
+//! | `names` | digest of sender and `local_id` | the position that has this name |
+//! | `cursors` | user | delivered and read |
+//!
+//! So a page is one range of `messages`, and one of `changes` that is nearly always empty.
+//! There is no table of heads: a head is the last key of `messages` and of `events`.
+
+use std::path::Path;
+
+use fjall::{Guard, KeyspaceCreateOptions, PersistMode, Readable};
+use parlance_core::{
+    entry::Row,
+    ports::{Cursor, Unavailable},
+};
+use parlance_protocol::{ConversationId, MessageId, Position, UnixMicros, UserId};
+
+use crate::{
+    keys,
+    values::{self, Change, Name, Stored},
+};
+
+/// Write buffer of each table. Five tables, and the engine holds up to four full ones of each
+/// while the disk is slower than the appends.
+const WRITE_BUFFER_BYTES: u64 = 8 << 20;
+
+/// The journal is cut when the tables' buffers are on disk; this bounds it, and thereby the time
+/// that a start takes after a crash.
+const JOURNAL_BYTES: u64 = 256 << 20;
+
+/// Files of tables that are kept open.
+const OPEN_FILES: usize = 256;
+
+/// Flushes and compacts. One is enough for what one committer writes.
+const ENGINE_THREADS: usize = 1;
+
+/// All tables of a data directory. Cloning is cheap.
+#[derive(Clone)]
+pub(crate) struct Tables {
+    db: fjall::Database,
+    messages: Table,
+    events: Table,
+    changes: Table,
+    names: Table,
+    cursors: Table,
+}
+
+#[derive(Clone)]
+struct Table {
+    name: &'static str,
+    keyspace: fjall::Keyspace,
+}
+
+/// The end of one conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Tail {
+    pub(crate) position: Position,
+    pub(crate) t: UnixMicros,
+    pub(crate) ordinal: u64,
+    /// How many durable events there are.
+    pub(crate) count: u64,
+}
+
+/// Changes of all tables that become durable together or not at all.
+pub(crate) struct Batch<'a> {
+    tables: &'a Tables,
+    inner: fjall::OwnedWriteBatch,
+}
+
+/// One consistent reading of all tables.
+pub(crate) struct View<'a> {
+    tables: &'a Tables,
+    snapshot: fjall::Snapshot,
+}
+
+impl Tables {
+    /// Opens or creates the engine's files in `dir`, with a block cache of `cache_bytes`.
+    pub(crate) fn open(dir: &Path, cache_bytes: u64) -> Result<Self, fjall::Error> {
+        let db = fjall::Database::builder(dir)
+            .cache_size(cache_bytes)
+            .max_journaling_size(JOURNAL_BYTES)
+            .max_cached_files(Some(OPEN_FILES))
+            .worker_threads(ENGINE_THREADS)
+            .open()?;
+        let table = |name| -> Result<Table, fjall::Error> {
+            let options = || KeyspaceCreateOptions::default().max_memtable_size(WRITE_BUFFER_BYTES);
+            let keyspace = db.keyspace(name, options)?;
+            Ok(Table { name, keyspace })
+        };
+        Ok(Self {
+            messages: table("messages")?,
+            events: table("events")?,
+            changes: table("changes")?,
+            names: table("names")?,
+            cursors: table("cursors")?,
+            db,
+        })
+    }
+
+    pub(crate) fn view(&self) -> View<'_> {
+        View {
+            tables: self,
+            snapshot: self.db.snapshot(),
+        }
+    }
+
+    pub(crate) fn batch(&self) -> Batch<'_> {
+        Batch {
+            tables: self,
+            inner: self.db.batch(),
+        }
+    }
+
+    /// Whether the engine's own threads still work.
+    pub(crate) fn check(&self) -> Result<(), Unavailable> {
+        self.db
+            .persist(PersistMode::Buffer)
+            .map_err(|e| Unavailable::new(format_args!("the storage engine stopped: {e}")))
+    }
+}
+
+impl Batch<'_> {
+    pub(crate) fn message(&mut self, conversation: &ConversationId, id: MessageId, value: Vec<u8>) {
+        let key = keys::message(conversation, id);
+        self.inner
+            .insert(&self.tables.messages.keyspace, key, value);
+    }
+
+    pub(crate) fn event(&mut self, conversation: &ConversationId, at: Position, value: Vec<u8>) {
+        let key = keys::event(conversation, at);
+        self.inner.insert(&self.tables.events.keyspace, key, value);
+    }
+
+    pub(crate) fn change(&mut self, conversation: &ConversationId, row: &Row) {
+        let key = keys::message(conversation, row.id);
+        let value = Change::of(row).encode();
+        self.inner.insert(&self.tables.changes.keyspace, key, value);
+    }
+
+    pub(crate) fn name(&mut self, key: Vec<u8>, name: Name) {
+        self.inner
+            .insert(&self.tables.names.keyspace, key, name.encode());
+    }
+
+    pub(crate) fn cursor(&mut self, conversation: &ConversationId, user: &UserId, cursor: Cursor) {
+        let key = keys::cursor(conversation, user);
+        let value = values::encode_cursor(cursor);
+        self.inner.insert(&self.tables.cursors.keyspace, key, value);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.inner.is_empty()
+    }
+
+    /// Writes everything; with `sync` it is on the disk when this returns. Nobody reads any of it
+    /// before. After an error the engine takes no more writes, and which of the two outcomes it
+    /// was shows at the next start.
+    pub(crate) fn commit(self, sync: bool) -> Result<(), Unavailable> {
+        let mode = if sync {
+            PersistMode::SyncData
+        } else {
+            PersistMode::Buffer
+        };
+        self.inner
+            .durability(Some(mode))
+            .commit()
+            .map_err(|e| Unavailable::new(format_args!("writing the log failed: {e}")))
+    }
+}
+
+impl View<'_> {
+    pub(crate) fn tail(&self, conversation: &ConversationId) -> Result<Tail, Unavailable> {
+        let last = |entries: &mut dyn Iterator<Item = Result<Stored, Unavailable>>| {
+            entries.next().transpose()
+        };
+        let message = last(&mut self.messages_below(conversation, None))?;
+        let after = message.as_ref().map(|m| m.entry.position);
+        let event = last(
+            &mut self
+                .events_after(conversation, after.unwrap_or_default())
+                .rev(),
+        )?;
+        Ok(event.or(message).map_or_else(Tail::default, |stored| Tail {
+            position: stored.entry.position,
+            t: stored.entry.t,
+            ordinal: stored.entry.ordinal,
+            count: stored.count,
+        }))
+    }
+
+    pub(crate) fn message(
+        &self,
+        conversation: &ConversationId,
+        id: MessageId,
+    ) -> Result<Option<Stored>, Unavailable> {
+        let table = &self.tables.messages;
+        self.get(table, &keys::message(conversation, id), |bytes| {
+            Stored::decode(Position::of(id), bytes)
+        })
+    }
+
+    pub(crate) fn event(
+        &self,
+        conversation: &ConversationId,
+        at: Position,
+    ) -> Result<Option<Stored>, Unavailable> {
+        let table = &self.tables.events;
+        self.get(table, &keys::event(conversation, at), |bytes| {
+            Stored::decode(at, bytes)
+        })
+    }
+
+    pub(crate) fn change(
+        &self,
+        conversation: &ConversationId,
+        id: MessageId,
+    ) -> Result<Option<Change>, Unavailable> {
+        let table = &self.tables.changes;
+        self.get(table, &keys::message(conversation, id), Change::decode)
+    }
+
+    pub(crate) fn name(&self, key: &[u8]) -> Result<Option<Name>, Unavailable> {
+        self.get(&self.tables.names, key, Name::decode)
+    }
+
+    pub(crate) fn cursor(
+        &self,
+        conversation: &ConversationId,
+        user: &UserId,
+    ) -> Result<Cursor, Unavailable> {
+        let key = keys::cursor(conversation, user);
+        let cursor = self.get(&self.tables.cursors, &key, values::decode_cursor)?;
+        Ok(cursor.unwrap_or_default())
+    }
+
+    /// Messages below `below` (`None`: from the end), newest first.
+    pub(crate) fn messages_below(
+        &self,
+        conversation: &ConversationId,
+        below: Option<MessageId>,
+    ) -> impl Iterator<Item = Result<Stored, Unavailable>> {
+        let low = keys::prefix(conversation);
+        let high = match below {
+            Some(id) => keys::message(conversation, id),
+            None => after_all(conversation),
+        };
+        self.scan(&self.tables.messages, low, high, message_entry)
+            .rev()
+    }
+
+    /// Messages at or above `from`, oldest first.
+    pub(crate) fn messages_from(
+        &self,
+        conversation: &ConversationId,
+        from: MessageId,
+    ) -> impl Iterator<Item = Result<Stored, Unavailable>> {
+        let low = keys::message(conversation, from);
+        let high = after_all(conversation);
+        self.scan(&self.tables.messages, low, high, message_entry)
+    }
+
+    /// Edits and deletes after `after`, oldest first.
+    pub(crate) fn events_after(
+        &self,
+        conversation: &ConversationId,
+        after: Position,
+    ) -> impl DoubleEndedIterator<Item = Result<Stored, Unavailable>> {
+        let mut low = keys::event(conversation, after);
+        low.push(0);
+        let high = after_all(conversation);
+        self.scan(&self.tables.events, low, high, |key, value| {
+            Stored::decode(keys::position_of_event(key)?, value)
+        })
+    }
+
+    /// What was changed of the messages from `from` to `to`, both included, oldest first.
+    pub(crate) fn changes(
+        &self,
+        conversation: &ConversationId,
+        from: MessageId,
+        to: MessageId,
+    ) -> impl Iterator<Item = Result<(MessageId, Change), Unavailable>> {
+        let low = keys::message(conversation, from);
+        let mut high = keys::message(conversation, to);
+        high.push(0);
+        self.scan(&self.tables.changes, low, high, |key, value| {
+            Some((keys::id_of_message(key)?, Change::decode(value)?))
+        })
+    }
+
+    /// All cursors of a conversation.
+    pub(crate) fn cursors(
+        &self,
+        conversation: &ConversationId,
+    ) -> impl Iterator<Item = Result<(UserId, Cursor), Unavailable>> {
+        let low = keys::prefix(conversation);
+        let high = after_all(conversation);
+        self.scan(&self.tables.cursors, low, high, |key, value| {
+            let user = keys::user_of_cursor(conversation, key)?;
+            Some((user, values::decode_cursor(value)?))
+        })
+    }
+
+    fn get<T>(
+        &self,
+        table: &Table,
+        key: &[u8],
+        decode: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>, Unavailable> {
+        let found = self
+            .snapshot
+            .get(&table.keyspace, key)
+            .map_err(|e| table.unreadable(&e))?;
+        let Some(value) = found else {
+            return Ok(None);
+        };
+        decode(&value).map(Some).ok_or_else(|| table.unknown(key))
+    }
+
+    fn scan<T>(
+        &self,
+        table: &Table,
+        low: Vec<u8>,
+        high: Vec<u8>,
+        decode: impl Fn(&[u8], &[u8]) -> Option<T>,
+    ) -> impl DoubleEndedIterator<Item = Result<T, Unavailable>> {
+        let range = self.snapshot.range(&table.keyspace, low..high);
+        range.map(move |guard: Guard| {
+            let (key, value) = guard.into_inner().map_err(|e| table.unreadable(&e))?;
+            decode(&key, &value).ok_or_else(|| table.unknown(&key))
+        })
+    }
+}
+
+impl Table {
+    fn unreadable(&self, error: &fjall::Error) -> Unavailable {
+        self.report(format_args!("{error}"))
+    }
+
+    fn unknown(&self, key: &[u8]) -> Unavailable {
+        self.report(format_args!(
+            "the value of key {} is of no known form",
+            key.escape_ascii()
+        ))
+    }
+
+    fn report(&self, what: std::fmt::Arguments<'_>) -> Unavailable {
+        let (name, path) = (self.name, self.keyspace.path().display());
+        tracing::error!(table = name, "reading {path} failed: {what}");
+        Unavailable::new(format_args!(
+            "reading table {name} in {path} failed: {what}"
+        ))
+    }
+}
+
+fn message_entry(key: &[u8], value: &[u8]) -> Option<Stored> {
+    Stored::decode(Position::of(keys::id_of_message(key)?), value)
+}
+
+/// The first key that is above all keys of `conversation`.
+fn after_all(conversation: &ConversationId) -> Vec<u8> {
+    let mut key = keys::prefix(conversation);
+    *key.last_mut().expect("a prefix ends with its zero byte") = 1;
+    key
+}
