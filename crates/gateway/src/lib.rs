@@ -3,3 +3,4 @@
 pub mod clock;
 pub mod frame;
 pub mod handover;
+pub mod shard;

@@ -10,27 +10,27 @@ const FIN: u8 = 0x80;
 #[derive(Debug, Default)]
 pub struct FrameWriter {
     bytes: Vec<u8>,
-    frames: u64,
+    texts: u64,
 }
 
 impl FrameWriter {
     /// What is in it.
     #[must_use]
-    pub fn bytes(&self) -> &[u8] {
+    pub fn as_slice(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// How many frames are in it.
+    /// How many text frames are in it.
     #[must_use]
-    pub const fn frames(&self) -> u64 {
-        self.frames
+    pub const fn texts(&self) -> u64 {
+        self.texts
     }
 
     /// Empties it, and gives memory back beyond `keep_bytes`.
     pub fn clear(&mut self, keep_bytes: usize) {
         self.bytes.clear();
         self.bytes.shrink_to(keep_bytes);
-        self.frames = 0;
+        self.texts = 0;
     }
 
     /// A pong; `payload` is the ping's.
@@ -59,7 +59,6 @@ impl FrameWriter {
     }
 
     fn header(&mut self, opcode: u8, payload_bytes: usize) {
-        self.frames += 1;
         self.bytes.push(FIN | opcode);
         match payload_bytes {
             0..=125 => self.bytes.push(payload_bytes as u8),
@@ -79,6 +78,7 @@ impl FrameWriter {
 
 impl FrameSink for FrameWriter {
     fn text(&mut self, payload: &[u8]) {
+        self.texts += 1;
         self.frame(0x1, payload);
     }
 
@@ -86,7 +86,7 @@ impl FrameSink for FrameWriter {
         self.frame(0x9, &payload);
     }
 
-    fn len(&self) -> usize {
+    fn bytes(&self) -> usize {
         self.bytes.len()
     }
 }
@@ -106,8 +106,8 @@ mod tests {
         ] {
             let mut writer = FrameWriter::default();
             writer.text(&vec![b'x'; payload_bytes]);
-            assert_eq!(writer.bytes()[..header.len()], header, "{payload_bytes}");
-            assert_eq!(writer.len(), header.len() + payload_bytes);
+            assert_eq!(writer.as_slice()[..header.len()], header, "{payload_bytes}");
+            assert_eq!(writer.bytes(), header.len() + payload_bytes);
         }
     }
 
@@ -115,8 +115,11 @@ mod tests {
     fn a_close_reason_is_cut_at_a_character_so_that_the_frame_stays_a_control_frame() {
         let mut writer = FrameWriter::default();
         writer.close(Some(1008), &"ä".repeat(80));
-        assert_eq!(writer.bytes()[..4], [0x88, 2 + 122, 0x03, 0xf0]);
-        assert_eq!(str::from_utf8(&writer.bytes()[4..]), Ok(&*"ä".repeat(61)));
+        assert_eq!(writer.as_slice()[..4], [0x88, 2 + 122, 0x03, 0xf0]);
+        assert_eq!(
+            str::from_utf8(&writer.as_slice()[4..]),
+            Ok(&*"ä".repeat(61))
+        );
     }
 
     #[test]
@@ -125,8 +128,8 @@ mod tests {
         writer.ping(*b"12345678");
         writer.pong(b"p");
         writer.close(None, "");
-        assert_eq!(writer.bytes(), b"\x89\x0812345678\x8a\x01p\x88\x00");
-        assert_eq!(writer.frames(), 3);
+        assert_eq!(writer.as_slice(), b"\x89\x0812345678\x8a\x01p\x88\x00");
+        assert_eq!(writer.texts(), 0);
     }
 
     #[test]
@@ -134,7 +137,7 @@ mod tests {
         let mut writer = FrameWriter::default();
         writer.text(&vec![b'x'; 1 << 20]);
         writer.clear(4096);
-        assert!(writer.bytes().is_empty());
+        assert!(writer.as_slice().is_empty());
         assert!(writer.bytes.capacity() <= 4096);
     }
 }

@@ -1,0 +1,139 @@
+//! One connection as its shard holds it: the socket, what of the last write it did not take, and
+//! where it belongs. Small, because there are many and nearly all are idle.
+
+use std::{
+    io::{self, Read, Write},
+    net::Shutdown,
+};
+
+use mio::net::TcpStream;
+use parlance_core::{clock::Mono, room::MemberKey};
+
+use super::{RoomKey, timers::Armed};
+use crate::{frame::FrameReader, handover::ConnectionPermit};
+
+/// A connection.
+pub(super) struct Conn {
+    pub(super) socket: TcpStream,
+    pub(super) stage: Stage,
+    pub(super) reader: FrameReader,
+    /// Only while the socket takes no more.
+    unsent: Option<Box<[u8]>>,
+    /// Answers the latest ping that was not answered yet; earlier ones need no answer of their own.
+    pub(super) pong: Option<Box<[u8]>>,
+    pub(super) armed: Armed,
+    /// Stands in the list of those to be written.
+    pub(super) dirty: bool,
+    /// Stands in the list of those to be read further.
+    pub(super) unread: bool,
+    _permit: ConnectionPermit,
+}
+
+/// How far the connection is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Stage {
+    /// A member of a room.
+    Member(Place),
+    /// Of no room any more: a close frame is written or about to be.
+    Leaving(Leaving),
+}
+
+/// Where a member is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) room: RoomKey,
+    pub(super) member: MemberKey,
+}
+
+/// What is left to be done before the socket is closed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Leaving {
+    /// The socket is closed then, whatever was done.
+    pub(super) until: Mono,
+    /// Frames are still read, since the peer's close frame is to come.
+    pub(super) listens: bool,
+}
+
+impl Conn {
+    pub(super) fn new(socket: TcpStream, place: Place, permit: ConnectionPermit) -> Self {
+        Self {
+            socket,
+            stage: Stage::Member(place),
+            reader: FrameReader::default(),
+            unsent: None,
+            pong: None,
+            armed: Armed::default(),
+            dirty: false,
+            unread: false,
+            _permit: permit,
+        }
+    }
+
+    /// Where it is a member.
+    pub(super) fn place(&self) -> Option<Place> {
+        match self.stage {
+            Stage::Member(place) => Some(place),
+            Stage::Leaving(_) => None,
+        }
+    }
+
+    /// Whether the socket did not take all of the last write.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.unsent.is_some()
+    }
+
+    /// One read. `None`: nothing is there. `Some(0)`: the peer ended its side.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        or_blocked(|| self.socket.read(buffer))
+    }
+
+    /// One write; keeps what the socket does not take. To a blocked socket nothing is written but
+    /// kept behind the rest.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(rest) = self.unsent.take() {
+            self.unsent = Some([&rest, bytes].concat().into());
+            return Ok(());
+        }
+        let written = or_blocked(|| self.socket.write(bytes))?.unwrap_or(0);
+        self.unsent = keep(&bytes[written..]);
+        Ok(())
+    }
+
+    /// Writes of the rest what the socket takes.
+    pub(super) fn write_rest(&mut self) -> io::Result<()> {
+        let Some(rest) = self.unsent.take() else {
+            return Ok(());
+        };
+        match or_blocked(|| self.socket.write(&rest))? {
+            None => self.unsent = Some(rest),
+            Some(written) => self.unsent = keep(&rest[written..]),
+        }
+        Ok(())
+    }
+
+    /// Ends our side once everything is written and nothing is listened for: the peer's end then
+    /// follows without anything on its way being cut.
+    pub(super) fn end_if_done(&mut self) -> io::Result<()> {
+        match self.stage {
+            Stage::Leaving(Leaving { listens: false, .. }) if !self.is_blocked() => {
+                self.socket.shutdown(Shutdown::Write)
+            }
+            Stage::Leaving(_) | Stage::Member(_) => Ok(()),
+        }
+    }
+}
+
+fn keep(rest: &[u8]) -> Option<Box<[u8]>> {
+    (!rest.is_empty()).then(|| rest.into())
+}
+
+fn or_blocked(mut io: impl FnMut() -> io::Result<usize>) -> io::Result<Option<usize>> {
+    loop {
+        match io() {
+            Ok(bytes) => return Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! Shards with a real log behind them and real sockets before them.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
+mod house;
+
+use std::{
+    num::NonZeroU32,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use house::{House, guest};
+use parlance_protocol::{CloseCode, limits::FRAME_BYTES};
+use parlance_testkit::{
+    client::{Client, Incoming},
+    frames::{Frame, opcode},
+};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn ids(frames: &[Value]) -> Vec<u64> {
+    let id = |frame: &Value| frame["message"]["id"].as_str()?.parse().ok();
+    frames.iter().filter_map(id).collect()
+}
+
+// === Traffic ===
+
+#[tokio::test]
+async fn two_clients_chat_and_both_see_one_order() {
+    let house = House::open();
+    let mut ann = house.join("tea", "ann").await;
+    let mut bob = house.join("tea", "bob").await;
+    let mut of_ann = Vec::new();
+    for nth in 0..50 {
+        of_ann.push(ann.say("hello", &format!("a{nth}")).await);
+        bob.send(json!({"action": "send_message", "content": "and hello", "local_id": format!("b{nth}")}))
+            .await;
+    }
+    let mut seen = Vec::new();
+    while seen.len() < 100 {
+        seen.push(bob.expect("chat_message").await);
+    }
+    assert_eq!(ids(&seen), (1..=100).collect::<Vec<_>>());
+    assert!(ids(&of_ann).is_sorted());
+}
+
+#[tokio::test]
+async fn a_frame_that_came_with_the_handshake_is_the_first() {
+    let house = House::open();
+    let early = json!({"action": "send_message", "content": "early", "local_id": "e"});
+    let guest = guest("tea", "ann").having_sent(Frame::text(&early.to_string()).masked());
+    let (socket, _released) = house.admit(guest).await;
+    let mut ann = Client::over(socket);
+    let said = ann.expect("chat_message").await;
+    assert_eq!(said["message"]["content"], "early");
+}
+
+#[tokio::test]
+async fn a_frame_may_come_byte_by_byte_and_many_frames_at_once() {
+    let house = House::open();
+    let mut ann = house.join("tea", "ann").await;
+    let say = |content: &str| {
+        let action = json!({"action": "send_message", "content": content, "local_id": content});
+        Frame::text(&action.to_string()).masked()
+    };
+    for byte in say("slow") {
+        ann.send_bytes(&[byte]).await;
+    }
+    let joined: Vec<u8> = (0..500)
+        .flat_map(|nth| say(&format!("fast {nth}")))
+        .collect();
+    ann.send_bytes(&joined).await;
+    for nth in 0..=500 {
+        let said = ann.expect("chat_message").await;
+        let content = if nth == 0 {
+            "slow".into()
+        } else {
+            format!("fast {}", nth - 1)
+        };
+        assert_eq!(said["message"]["content"], content);
+    }
+}
+
+#[tokio::test]
+async fn a_ping_is_answered_with_its_payload() {
+    let house = House::open();
+    let mut ann = house.join("tea", "ann").await;
+    ann.send_frame(&Frame::new(opcode::PING, *b"are you there"))
+        .await;
+    assert_eq!(ann.expect_pong().await, b"are you there");
+}
+
+#[tokio::test]
+async fn a_reader_that_stands_still_slows_nobody_and_gets_everything_in_order_later() {
+    let house = House::open();
+    let (still, _released) = house.admit(guest("tea", "still")).await;
+    let mut ann = house.join("tea", "ann").await;
+    let content = "x".repeat(16_000);
+    let messages = 1_000;
+    for nth in 0..messages {
+        ann.say(&content, &format!("m{nth}")).await;
+    }
+    let mut still = Client::over(still);
+    let mut seen = Vec::new();
+    while seen.len() < messages {
+        seen.push(still.expect("chat_message").await);
+    }
+    assert_eq!(ids(&seen), (1..=messages as u64).collect::<Vec<_>>());
+    let said = still.say("I am back", "back").await;
+    assert_eq!(said["message"]["id"], "1001");
+}
+
+// === Ends ===
+
+#[tokio::test]
+async fn a_client_that_says_goodbye_is_answered_in_kind_and_offline_at_once() {
+    let house = House::open();
+    let mut ann = house.join("tea", "ann").await;
+    let (socket, released) = house.admit(guest("tea", "bob")).await;
+    let mut bob = Client::over(socket);
+    ann.expect_where("bob online", |frame| frame["status"] == "online")
+        .await;
+    bob.set_polite(false);
+    bob.send_frame(&Frame::close(1000, "bye")).await;
+    assert_eq!(bob.expect_close(1000).await, "");
+    bob.expect_end().await;
+    drop(bob);
+    let began = Instant::now();
+    ann.expect_where("bob offline", |frame| frame["status"] == "offline")
+        .await;
+    assert!(began.elapsed() < Duration::from_secs(3));
+    assert!(
+        timeout(DEADLINE, released).await.is_ok(),
+        "the permit is held"
+    );
+}
+
+#[tokio::test]
+async fn a_close_frame_without_a_code_is_answered_without_one() {
+    let house = House::open();
+    let (mut socket, _released) = house.admit(guest("tea", "ann")).await;
+    let close = Frame::new(opcode::CLOSE, []).masked();
+    socket.write_all(&close).await.unwrap();
+    let mut all = Vec::new();
+    timeout(DEADLINE, socket.read_to_end(&mut all))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(all.ends_with(&[0x88, 0x00]), "{all:x?}");
+}
+
+#[tokio::test]
+async fn a_connection_whose_client_is_half_gone_ends() {
+    let house = House::open();
+    let (mut socket, released) = house.admit(guest("tea", "ann")).await;
+    socket.shutdown().await.unwrap();
+    let mut all = Vec::new();
+    timeout(DEADLINE, socket.read_to_end(&mut all))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(
+        timeout(DEADLINE, released).await.is_ok(),
+        "the permit is held"
+    );
+}
+
+#[tokio::test]
+async fn a_reset_connection_gives_its_permit_back() {
+    let house = House::open();
+    let (socket, released) = house.admit(guest("tea", "ann")).await;
+    socket.set_zero_linger().unwrap();
+    drop(socket);
+    assert!(
+        timeout(DEADLINE, released).await.is_ok(),
+        "the permit is held"
+    );
+}
+
+#[tokio::test]
+async fn a_refused_token_ends_with_its_code_once_the_client_answers() {
+    let house = House::open();
+    let mut ann = house.join("tea", "ann").await;
+    ann.send(json!({"action": "auth", "token": "nonsense"}))
+        .await;
+    let began = Instant::now();
+    ann.expect_close(4003).await;
+    ann.expect_end().await;
+    assert!(
+        began.elapsed() < Duration::from_millis(1_500),
+        "the client answered at once"
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_never_answers_a_close_frame_is_cut_after_two_seconds() {
+    let house = House::open();
+    let (socket, released) = house.admit(guest("tea", "ann")).await;
+    let mut ann = Client::over(socket);
+    ann.set_polite(false);
+    ann.send(json!({"action": "auth", "token": "nonsense"}))
+        .await;
+    ann.expect_close(4003).await;
+    let began = Instant::now();
+    ann.expect_end().await;
+    let took = began.elapsed();
+    assert!(
+        took > Duration::from_millis(1_000) && took < Duration::from_secs(4),
+        "{took:?}"
+    );
+    assert!(
+        timeout(DEADLINE, released).await.is_ok(),
+        "the permit is held"
+    );
+}
+
+#[tokio::test]
+async fn each_broken_rule_of_framing_closes_with_its_code_and_ends() {
+    let house = House::open();
+    let reserved = Frame {
+        rsv: 4,
+        ..Frame::text("{}")
+    };
+    let fragments: Vec<u8> = std::iter::once(Frame::text("").unfinished())
+        .chain((0..64).map(|_| Frame::new(opcode::CONTINUATION, []).unfinished()))
+        .flat_map(|frame| frame.masked())
+        .collect();
+    for (bytes, code) in [
+        (Frame::text("{}").unmasked(), 1002),
+        (reserved.masked(), 1002),
+        (Frame::new(opcode::BINARY, [0]).masked(), 1003),
+        (Frame::new(opcode::TEXT, [0xff]).masked(), 1007),
+        (fragments, 1008),
+        (Frame::new(opcode::PING, []).masked().repeat(101), 1008),
+        (Frame::text(&"x".repeat(FRAME_BYTES + 1)).masked(), 1009),
+    ] {
+        let mut ann = house.join("tea", "ann").await;
+        ann.send_bytes(&bytes).await;
+        ann.expect_close(code).await;
+        ann.expect_end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_frame_that_is_not_complete_in_ten_seconds_closes_with_1008() {
+    let house = House::open();
+    let mut ann = house.join("tea", "ann").await;
+    let began = Instant::now();
+    ann.send_bytes(&Frame::text("{}").masked()[..3]).await;
+    ann.expect_close(1008).await;
+    assert!(began.elapsed() >= Duration::from_secs(9));
+}
+
+// === What the process tells ===
+
+#[tokio::test]
+async fn a_drain_asks_first_then_closes_in_parts_and_stop_ends_the_shards() {
+    let house = House::open();
+    let mut clients = Vec::new();
+    for conversation in ["a", "b", "c", "d"] {
+        let (socket, _) = house.admit(guest(conversation, "ann").extended()).await;
+        let mut client = Client::over(socket);
+        client.expect("live").await;
+        clients.push(client);
+    }
+    house.shards.drain(1_234).await;
+    for client in &mut clients {
+        assert_eq!(client.expect("reconnect").await["after_ms"], 1_234);
+    }
+    let (half, all) = (NonZeroU32::new(2).unwrap(), NonZeroU32::MIN);
+    let reason: Arc<str> = r#"{"retry_after_ms":7}"#.into();
+    house
+        .shards
+        .close_part(half, CloseCode::NodeLeaving, &reason)
+        .await;
+    house
+        .shards
+        .close_part(all, CloseCode::NodeLeaving, &reason)
+        .await;
+    for client in &mut clients {
+        assert_eq!(client.expect_close(1012).await, &*reason);
+        client.expect_end().await;
+    }
+    let (socket, released) = house.admit(guest("e", "ann")).await;
+    let mut late = Client::over(socket);
+    late.say("still open", "s").await;
+    house.shards.stop().await;
+    late.expect_end().await;
+    assert!(
+        timeout(DEADLINE, released).await.is_ok(),
+        "the permit is held"
+    );
+    assert!(house.is_refused(guest("e", "ann")).await);
+}
+
+#[tokio::test]
+async fn half_of_the_connections_of_a_shard_can_be_closed() {
+    let house = House::open();
+    let mut clients = Vec::new();
+    for user in ["a", "b", "c", "d"] {
+        let mut client = house.join("tea", user).await;
+        client.fence().await;
+        clients.push(client);
+    }
+    let half = NonZeroU32::new(2).unwrap();
+    house
+        .shards
+        .close_part(half, CloseCode::NodeLeaving, &"{}".into())
+        .await;
+    // Told to the shard after the closing, and so answered after it.
+    let mut witness = house.join("tea", "w").await;
+    witness.fence().await;
+    let mut closed = 0;
+    for client in &mut clients {
+        client.send_frame(&Frame::new(opcode::PING, [])).await;
+        let end = loop {
+            match client.next(DEADLINE).await.map(|seen| seen.what) {
+                Some(Incoming::Close(1012, _)) => break true,
+                Some(Incoming::Pong(_)) => break false,
+                Some(_) => {}
+                None => panic!("neither a close frame nor a pong"),
+            }
+        };
+        closed += usize::from(end);
+    }
+    assert_eq!(closed, 2);
+}
