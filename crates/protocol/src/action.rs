@@ -12,6 +12,7 @@ use crate::{LocalId, MessageId, RequestId, schema};
 /// A well-formed action. Everything that can be judged without state has been judged.
 #[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
 #[serde(tag = "action", rename_all = "snake_case")]
+#[schemars(transform = schema::with_conversation)]
 pub enum Action<'a> {
     /// Say something. The answer is its `chat_message`, or `message.failed`.
     SendMessage {
@@ -22,7 +23,7 @@ pub enum Action<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         local_id: Option<LocalId>,
         /// Whether the same was sent before.
-        #[schemars(schema_with = "schema::optional_flag")]
+        #[schemars(default, schema_with = "schema::flag_or_null")]
         retry: bool,
     },
     /// Give a message of one's own another content. The answer is `message.edited`.
@@ -63,7 +64,10 @@ pub enum Action<'a> {
         #[serde(flatten)]
         anchor: Anchor,
         /// How many messages: 20 when not given, clamped to 1–100.
-        #[schemars(schema_with = "schema::optional_integer")]
+        #[schemars(
+            default = "schema::page_default",
+            schema_with = "schema::integer_or_null"
+        )]
         limit: u8,
         /// Echoed in the answer as it came.
         #[serde(skip_serializing_if = "Option::is_none")]

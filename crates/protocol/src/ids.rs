@@ -104,7 +104,10 @@ impl MessageId {
         if n >= Self::PER_EPOCH {
             return None;
         }
-        Self::new(epoch as u64 * Self::PER_EPOCH + n)
+        match (epoch as u64).checked_mul(Self::PER_EPOCH) {
+            Some(mark) if mark < limits::ID_BOUND => Self::new(mark + n),
+            Some(_) | None => None,
+        }
     }
 
     /// The plain number.
@@ -141,5 +144,64 @@ impl MessageId {
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_message_id_is_read_as_it_is_written(id in 0..limits::ID_BOUND) {
+            let id = MessageId::new(id).unwrap();
+            prop_assert_eq!(MessageId::parse(&id.to_string()), Some(id));
+            prop_assert_eq!(MessageId::of_epoch(id.epoch(), id.n()), Some(id));
+        }
+
+        #[test]
+        fn only_canonical_text_is_a_message_id(text in "\\PC{0,4}|[-+ ]?[0-9]{0,20}") {
+            let canonical = text.parse().ok().filter(|number: &u64| number.to_string() == text);
+            prop_assert_eq!(MessageId::parse(&text), canonical.and_then(MessageId::new));
+        }
+
+        #[test]
+        fn a_text_id_is_kept_as_given_or_refused_by_its_rule(text in "\\PC{0,130}|[a-z.:_~-]{0,130}") {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "._~:-".contains(c);
+            let fits = (1..=128).contains(&text.len());
+            let kept = |id: Result<&str, InvalidId>| id == Ok(&*text);
+            let conversation = ConversationId::new(&text);
+            let as_conversation = fits && text.chars().all(plain);
+            prop_assert_eq!(kept(conversation.as_ref().map(|id| id.as_str()).map_err(|e| *e)), as_conversation);
+            let user = UserId::new(&text);
+            prop_assert_eq!(kept(user.as_ref().map(|id| id.as_str()).map_err(|e| *e)), fits);
+            let local = LocalId::new(&text);
+            prop_assert_eq!(kept(local.as_ref().map(|id| id.as_str()).map_err(|e| *e)), fits);
+        }
+    }
+
+    #[test]
+    fn ids_end_below_2_to_the_53() {
+        assert_eq!(MessageId::new(1 << 53), None);
+        assert_eq!(MessageId::parse("9007199254740992"), None);
+        assert_eq!(
+            MessageId::parse("9007199254740991").map(MessageId::get),
+            Some((1 << 53) - 1)
+        );
+        assert_eq!(MessageId::of_epoch(0, MessageId::PER_EPOCH), None);
+        assert_eq!(MessageId::of_epoch(u32::MAX, 1), None);
+        assert_eq!(
+            MessageId::of_epoch(1, 1).map(MessageId::get),
+            Some(10_000_000_001)
+        );
+    }
+
+    #[test]
+    fn a_user_id_holds_no_control_characters() {
+        assert!(UserId::new("a\u{0}").is_err());
+        assert!(UserId::new("a\u{85}").is_err());
+        assert!(LocalId::new("a\u{0}").is_ok());
     }
 }

@@ -3,6 +3,8 @@
 //! Everything that knows the JSON of the protocol is here and nowhere else. The crate does no I/O,
 //! reads no clock and keeps no state: text in, values out, and back.
 
+#![warn(missing_docs)]
+
 mod action;
 mod advice;
 mod codes;
@@ -10,21 +12,21 @@ mod field;
 mod frame;
 mod ids;
 pub mod limits;
+mod message;
 mod parse;
 mod position;
 mod refusal;
 mod request_id;
-mod schema;
+pub mod schema;
 mod timestamp;
 mod wire;
 
 pub use action::{Action, Anchor};
 pub use advice::{Advice, backoff};
 pub use codes::{CloseCode, ErrorCode};
-pub use frame::{
-    ChatMessage, HistoryRow, Limits, PresenceStatus, ReconnectReason, ServerFrame, Status,
-};
+pub use frame::ServerFrame;
 pub use ids::{ConversationId, InvalidId, LocalId, MessageId, UserId};
+pub use message::{ChatMessage, HistoryRow, Limits, PresenceStatus, ReconnectReason, Status};
 pub use parse::parse_action;
 pub use position::Position;
 pub use refusal::Refusal;

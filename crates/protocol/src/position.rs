@@ -59,3 +59,61 @@ impl fmt::Display for Position {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::limits;
+
+    fn any_position() -> impl Strategy<Value = Position> {
+        let ks = prop_oneof![Just(0), 1..20_u32, any::<u32>()];
+        (0..limits::ID_BOUND, ks).prop_map(|(id, k)| Position {
+            id: MessageId::new(id).unwrap(),
+            k,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_position_is_read_as_it_is_written(position in any_position()) {
+            prop_assert_eq!(Position::parse(&position.to_string()), Some(position));
+        }
+
+        #[test]
+        fn only_canonical_text_is_a_position(text in "\\PC{0,6}|[0-9]{0,17}(-[0-9+-]{0,11})?") {
+            if let Some(position) = Position::parse(&text) {
+                prop_assert_eq!(position.to_string(), text);
+            }
+        }
+
+        #[test]
+        fn order_is_by_message_then_by_event(a in any_position(), b in any_position()) {
+            let key = |p: Position| (u128::from(p.id.get()) << 32) + u128::from(p.k);
+            prop_assert_eq!(a.cmp(&b), key(a).cmp(&key(b)));
+        }
+    }
+
+    #[test]
+    fn texts_that_are_almost_positions_are_refused() {
+        let almost = [
+            "",
+            "-",
+            "-1",
+            "1-",
+            "1-0",
+            "1-01",
+            "01",
+            "01-1",
+            "1-1-1",
+            "1--1",
+            "1-+1",
+            "1-4294967296",
+        ];
+        for text in almost {
+            assert_eq!(Position::parse(text), None, "{text}");
+        }
+        assert_eq!(Position::parse("0"), Some(Position::ZERO));
+    }
+}

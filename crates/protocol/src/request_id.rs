@@ -94,3 +94,37 @@ impl schemars::JsonSchema for RequestId {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Action, ConversationId, ServerFrame, limits, parse_action};
+
+    #[test]
+    fn a_request_id_is_echoed_byte_by_byte() {
+        let conversation = ConversationId::new("123").unwrap();
+        let given = [
+            "1.50",
+            "1e400",
+            "-0",
+            "123456789012345678901234567890",
+            r#""\u0061\/\"""#,
+        ];
+        for json in given {
+            let text = format!(r#"{{"action":"fetch_messages","request_id":{json} }}"#);
+            let action = parse_action(&text, &conversation, limits::CONTENT_BYTES).unwrap();
+            let Action::FetchMessages { request_id, .. } = action else {
+                panic!("a fetch was parsed as {action:?}");
+            };
+            let page = ServerFrame::MessagesFetched {
+                conversation_id: "123".into(),
+                messages: Vec::new(),
+                has_more: false,
+                has_more_after: None,
+                request_id,
+            };
+            let answer = page.encode();
+            let end = format!(r#""request_id":{json}}}"#);
+            assert!(answer.ends_with(end.as_bytes()), "{json}: {answer:?}");
+        }
+    }
+}

@@ -1,14 +1,35 @@
-//! Schemas of what clients may write more freely than the server does.
+//! The published schemas (JSON Schema 2020-12), generated from the types of the wire.
 //!
-//! The server writes every id as a string and leaves out what is not set; from a client it takes
-//! integers as ids and `null` for what is not set. The attributes of [`crate::Action`] name these
-//! functions; the parser is held to them by the golden frames.
+//! Called by the example `schema`, which writes `docs/schema/`, and by the test that compares. The
+//! server writes every id as a string and leaves out what is not set; from a client it takes
+//! integers as ids and `null` for what is not set: that is what the helpers below add to
+//! [`crate::Action`]. A schema is wider than the parser where it cannot say more: it counts
+//! characters instead of bytes, takes `1.0` for an integer and knows no conversation.
 
 use std::borrow::Cow;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
+use serde_json::{Value, json};
 
-use crate::{Anchor, limits};
+use crate::{Action, Anchor, ServerFrame, limits};
+
+/// The schema of what a client sends, as pretty JSON with a line feed at its end.
+#[must_use]
+pub fn client_actions() -> String {
+    pretty::<Action<'static>>(SchemaSettings::draft2020_12().for_deserialize())
+}
+
+/// The schema of what the server sends, as pretty JSON with a line feed at its end.
+#[must_use]
+pub fn server_frames() -> String {
+    pretty::<ServerFrame<'static>>(SchemaSettings::draft2020_12().for_serialize())
+}
+
+fn pretty<T: JsonSchema>(settings: SchemaSettings) -> String {
+    let schema = settings.into_generator().into_root_schema_for::<T>();
+    let json = serde_json::to_string_pretty(&schema).expect("a schema holds only strings as keys");
+    json + "\n"
+}
 
 /// An id: a canonical decimal string, or an integer.
 pub(crate) fn given_id(generator: &mut SchemaGenerator) -> Schema {
@@ -29,20 +50,40 @@ pub(crate) fn content(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "minLength": 1, "maxLength": limits::CONTENT_BYTES })
 }
 
-/// A boolean that may be left out or null.
-pub(crate) fn optional_flag(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": ["boolean", "null"], "default": false })
+/// A boolean that may be null.
+pub(crate) fn flag_or_null(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["boolean", "null"] })
 }
 
-/// A page size that may be left out or null, of any magnitude: it is clamped.
-pub(crate) fn optional_integer(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": ["integer", "null"], "default": limits::PAGE_DEFAULT })
+/// The page size when none is given.
+pub(crate) const fn page_default() -> u8 {
+    limits::PAGE_DEFAULT
+}
+
+/// A page size of any magnitude (it is clamped), or null.
+pub(crate) fn integer_or_null(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["integer", "null"] })
 }
 
 /// Lets the variant be called `heartbeat_ack` too.
 pub(crate) fn both_heartbeats(schema: &mut Schema) {
     if let Some(name) = schema.pointer_mut("/properties/action") {
-        *name = serde_json::json!({ "enum": ["heartbeat", "heartbeat_ack"] });
+        *name = json!({ "enum": ["heartbeat", "heartbeat_ack"] });
+    }
+}
+
+/// Adds `conversation_id` to every action: the parser only compares it, so no variant holds it.
+pub(crate) fn with_conversation(schema: &mut Schema) {
+    let actions = schema.get_mut("oneOf").and_then(Value::as_array_mut);
+    for action in actions.into_iter().flatten() {
+        let is_heartbeat = action.pointer("/properties/action/enum").is_some();
+        if let Some(Value::Object(fields)) = action.get_mut("properties")
+            && !is_heartbeat
+        {
+            let what = "The one of the URL, or left out.";
+            let field = json!({ "description": what, "type": ["string", "null"] });
+            fields.insert("conversation_id".to_owned(), field);
+        }
     }
 }
 
@@ -53,8 +94,7 @@ impl JsonSchema for Anchor {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let id = given_id(generator);
-        let field = json_schema!({ "anyOf": [id, { "type": "null" }] });
+        let field = json_schema!({ "anyOf": [given_id(generator), { "type": "null" }] });
         json_schema!({
             "type": "object",
             "properties": { "before_id": field, "after_id": field, "around_id": field },

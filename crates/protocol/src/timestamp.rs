@@ -12,7 +12,30 @@ impl UnixMicros {
     }
 }
 
+/// `2023-12-01T12:00:00.000Z`
+pub(crate) const TEXT_BYTES: usize = 24;
+/// 9999-12-31T23:59:59.999Z: four digits of year are all that RFC 3339 has.
+const LAST_MILLIS: u64 = 253_402_300_799_999;
+
 impl UnixMicros {
+    /// The wire's form, written into `buffer`; an instant after the year 9999 is shown as its end.
+    ///
+    /// By hand, since `write!` costs as much as the rest of a `chat_message`.
+    pub(crate) fn text(self, buffer: &mut [u8; TEXT_BYTES]) -> &str {
+        let millis = (self.0 / 1_000).min(LAST_MILLIS);
+        let secs = millis / 1_000;
+        let (year, month, day) = civil_from_days(secs / 86_400);
+        *buffer = *b"0000-00-00T00:00:00.000Z";
+        put_digits(&mut buffer[0..4], year);
+        put_digits(&mut buffer[5..7], month);
+        put_digits(&mut buffer[8..10], day);
+        put_digits(&mut buffer[11..13], secs / 3_600 % 24);
+        put_digits(&mut buffer[14..16], secs / 60 % 60);
+        put_digits(&mut buffer[17..19], secs % 60);
+        put_digits(&mut buffer[20..23], millis % 1_000);
+        std::str::from_utf8(buffer).expect("digits and the marks between them are ASCII")
+    }
+
     /// Reads exactly the form that [`std::fmt::Display`] writes.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -39,14 +62,15 @@ impl UnixMicros {
 
 impl std::fmt::Display for UnixMicros {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let millis = self.0 / 1_000 % 1_000;
-        let secs = self.secs();
-        let (year, month, day) = civil_from_days(secs / 86_400);
-        let (hour, minute, second) = (secs / 3_600 % 24, secs / 60 % 60, secs % 60);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z"
-        )
+        f.write_str(self.text(&mut [0; TEXT_BYTES]))
+    }
+}
+
+/// The last digits of `number`, as many as `place` has room for.
+fn put_digits(place: &mut [u8], mut number: u64) {
+    for digit in place.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
     }
 }
 
@@ -77,4 +101,87 @@ const fn days_from_civil(year: u64, month: u64, day: u64) -> Option<u64> {
     let doy = (153 * shifted + 2) / 5 + day - 1;
     let doe = yoe * 365 + yoe / 4 - yoe / 100 + doy;
     Some(era * 146_097 + doe - 719_468)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Counts years, months and days one by one.
+    fn naive(micros: u64) -> String {
+        let is_leap = |year: u64| {
+            year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+        };
+        let (mut days, mut year, mut month) = (micros / 86_400_000_000, 1970, 1);
+        while days >= 365 + u64::from(is_leap(year)) {
+            days -= 365 + u64::from(is_leap(year));
+            year += 1;
+        }
+        let february = 28 + u64::from(is_leap(year));
+        for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
+            if days < length {
+                break;
+            }
+            days -= length;
+            month += 1;
+        }
+        let millis = micros / 1_000 % 86_400_000;
+        let (hours, minutes, seconds) = (
+            millis / 3_600_000,
+            millis / 60_000 % 60,
+            millis / 1_000 % 60,
+        );
+        let (day, milli) = (days + 1, millis % 1_000);
+        format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{milli:03}Z")
+    }
+
+    proptest! {
+        #[test]
+        fn a_timestamp_is_what_counting_days_one_by_one_gives(
+            micros in 0..=LAST_MILLIS * 1_000 + 999,
+        ) {
+            prop_assert_eq!(UnixMicros(micros).to_string(), naive(micros));
+        }
+
+        #[test]
+        fn a_timestamp_keeps_its_milliseconds(micros in 0..=LAST_MILLIS * 1_000 + 999) {
+            let text = UnixMicros(micros).to_string();
+            prop_assert_eq!(UnixMicros::parse(&text), Some(UnixMicros(micros / 1_000 * 1_000)));
+        }
+
+        #[test]
+        fn only_what_is_written_is_read(text in "\\PC{0,30}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{12}Z") {
+            if let Some(parsed) = UnixMicros::parse(&text) {
+                prop_assert_eq!(parsed.to_string(), text);
+            }
+        }
+    }
+
+    #[test]
+    fn leap_days_and_both_ends_of_time_are_shown() {
+        let shown = |micros| UnixMicros(micros).to_string();
+        assert_eq!(shown(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(shown(951_782_400_000_000), "2000-02-29T00:00:00.000Z");
+        assert_eq!(shown(1_701_432_000_000_999), "2023-12-01T12:00:00.000Z");
+        assert_eq!(shown(u64::MAX), "9999-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn days_that_never_were_are_refused() {
+        for text in [
+            "2023-02-29T00:00:00.000Z",
+            "2023-13-01T00:00:00.000Z",
+            "2023-12-01T24:00:00.000Z",
+            "2023-12-01T23:59:60.000Z",
+            "1969-12-31T23:59:59.999Z",
+            "2023-12-01T12:00:00Z",
+            "2023-12-01T12:00:00.000z",
+            "2023-12-01T12:00:00.000+00:00",
+            "",
+        ] {
+            assert_eq!(UnixMicros::parse(text), None, "{text}");
+        }
+    }
 }
