@@ -242,6 +242,12 @@ impl Client {
         before.iter().filter_map(Seen::json).cloned().collect()
     }
 
+    /// The text frames taken so far, in order.
+    #[must_use]
+    pub fn frames(&self) -> Vec<Value> {
+        self.seen.iter().filter_map(Seen::json).cloned().collect()
+    }
+
     async fn pick<T>(
         &mut self,
         what: &str,

@@ -1,1 +1,0 @@
-//! Black-box tests of the parlance binary live in `tests/`.

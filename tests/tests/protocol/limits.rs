@@ -1,0 +1,145 @@
+//! How much is too much.
+
+use std::time::Duration;
+
+use parlance_testkit::server::Parlance;
+use serde_json::json;
+
+use crate::support::{any, join, join_extended, room};
+
+#[tokio::test]
+async fn a_burst_over_the_rate_is_refused_with_the_time_to_wait() {
+    let server = Parlance::shared();
+    let mut ann = join(&server, &room(), "burst").await;
+    for number in 0..60 {
+        ann.send(
+            json!({"action": "send_message", "content": "x", "local_id": format!("{number}")}),
+        )
+        .await;
+    }
+    let mut acknowledged = 0;
+    let failed = loop {
+        let frame = ann.next_json().await;
+        match frame["type"].as_str().unwrap() {
+            "chat_message" => acknowledged += 1,
+            "message.failed" => break frame,
+            _ => {}
+        }
+    };
+    assert!(acknowledged >= 30, "{acknowledged} of a burst of 40");
+    assert_eq!(
+        (&failed["code"], &failed["retryable"]),
+        (&json!("rate_limited"), &json!(true))
+    );
+    let retry_after = Duration::from_millis(failed["retry_after_ms"].as_u64().unwrap());
+    assert!(
+        retry_after > Duration::ZERO && retry_after <= Duration::from_secs(5),
+        "{retry_after:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_hundred_refusals_in_10_s_are_4201() {
+    let server = Parlance::shared();
+    let mut ann = join(&server, &room(), "hundred").await;
+    for _ in 0..200 {
+        ann.send(json!({"action": "send_message", "content": "x"}))
+            .await;
+    }
+    ann.expect_close(4201).await;
+    let refused = ann.seen.iter().filter_map(|seen| seen.json());
+    let refused = refused
+        .filter(|frame| frame["code"] == "rate_limited")
+        .count();
+    assert!((99..=100).contains(&refused), "{refused}");
+}
+
+#[tokio::test]
+async fn the_rate_of_a_user_counts_all_of_their_connections() {
+    let setup = Parlance::setup().set("limits.actions_per_second", "0");
+    let server = setup.set("limits.user_actions_per_second", "5").start();
+    let phone = join(&server, "a", "ann").await;
+    let mut laptop = join(&server, "b", "ann").await;
+    for number in 0..40 {
+        phone
+            .send(
+                json!({"action": "send_message", "content": "x", "local_id": format!("p{number}")}),
+            )
+            .await;
+        laptop
+            .send(
+                json!({"action": "send_message", "content": "x", "local_id": format!("l{number}")}),
+            )
+            .await;
+    }
+    assert_eq!(
+        laptop.expect("message.failed").await["code"],
+        "rate_limited"
+    );
+    let mut bob = join(&server, "a", "bob").await;
+    bob.say("other users are not concerned", "b").await;
+}
+
+#[tokio::test]
+async fn the_20th_malformed_action_in_10_s_is_answered_and_4400() {
+    let server = Parlance::shared();
+    let mut ann = join(&server, &room(), "malformed").await;
+    for number in 0..20 {
+        let frame = ["{", r#"{"action":"dance"}"#, r#"{"action":"typing"}"#][number % 3];
+        ann.send_text(frame).await;
+    }
+    ann.expect_close(4400).await;
+    let errors = ann.seen.iter().filter_map(|seen| seen.json());
+    assert_eq!(errors.filter(|frame| frame["type"] == "error").count(), 20);
+}
+
+#[tokio::test]
+async fn refusals_of_well_formed_actions_do_not_count_as_malformed() {
+    let server = Parlance::shared();
+    let mut ann = join(&server, &room(), "well-formed").await;
+    for _ in 0..25 {
+        ann.send(json!({"action": "read", "message_ids": ["999"]}))
+            .await;
+    }
+    for _ in 0..25 {
+        assert_eq!(ann.expect("error").await["code"], "unknown_message");
+    }
+    ann.fence().await;
+}
+
+#[tokio::test]
+async fn configured_limits_hold_and_are_told() {
+    let setup = Parlance::setup().set("limits.content_bytes", "10");
+    let server = setup.set("limits.frame_bytes", "4096").start();
+    let (mut ann, hello) = join_extended(&server, "small", "ann").await;
+    assert_eq!(
+        (
+            &hello["limits"]["content_bytes"],
+            &hello["limits"]["frame_bytes"]
+        ),
+        (&json!(10), &json!(4_096))
+    );
+    ann.say("0123456789", "a").await;
+    ann.send(json!({"action": "send_message", "content": "0123456789a", "local_id": "b"}))
+        .await;
+    assert_eq!(
+        ann.expect("message.failed").await["code"],
+        "content_too_long"
+    );
+    ann.send_text(&"x".repeat(4_097)).await;
+    ann.expect_close(1009).await;
+}
+
+#[tokio::test]
+async fn others_are_not_slowed_by_who_is_refused() {
+    let server = Parlance::shared();
+    let room = room();
+    let loud = join(&server, &room, "loud").await;
+    let mut calm = join(&server, &room, "calm").await;
+    for _ in 0..80 {
+        loud.send(json!({"action": "send_message", "content": "x"}))
+            .await;
+    }
+    calm.say("hello", "a").await;
+    assert!(!any(&calm.fence().await, "message.failed"));
+}

@@ -1,0 +1,166 @@
+//! Who is here.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use parlance_testkit::{client::Client, server::Parlance};
+use serde_json::{Value, json};
+
+use crate::support::{any, is_timestamp, join, join_extended, room, unlimited};
+
+async fn status_of(client: &mut Client, user: &str) -> Value {
+    client
+        .expect_where(&format!("user_status of {user}"), |frame| {
+            frame["type"] == "user_status" && frame["user_id"] == user
+        })
+        .await
+}
+
+#[tokio::test]
+async fn a_joiner_is_told_who_is_here_and_they_of_the_joiner() {
+    let server = Parlance::shared();
+    let room = room();
+    let mut ann = join(&server, &room, "ann").await;
+    let _ann_elsewhere = join(&server, &room, "ann").await;
+    let mut bob = server.dial(&room, "bob").connect().await;
+    let told = bob.fence().await;
+    let online: Vec<&Value> = told
+        .iter()
+        .filter(|frame| frame["type"] == "user_status")
+        .collect();
+    assert_eq!(
+        online.len(),
+        1,
+        "one per user, none about oneself: {told:?}"
+    );
+    assert!(is_timestamp(&online[0]["timestamp"]));
+    assert_eq!(
+        (&online[0]["user_id"], &online[0]["status"]),
+        (&json!("ann"), &json!("online"))
+    );
+    let bob_came = status_of(&mut ann, "bob").await;
+    assert_eq!(bob_came["status"], "online");
+}
+
+#[tokio::test]
+async fn further_devices_are_no_change() {
+    let server = Parlance::shared();
+    let room = room();
+    let mut ann = join(&server, &room, "ann").await;
+    let mut bob = join(&server, &room, "bob").await;
+    status_of(&mut ann, "bob").await;
+    let bobs_phone = join(&server, &room, "bob").await;
+    assert!(!any(&ann.fence().await, "user_status"));
+    assert!(
+        !any(&bob.fence().await, "user_status"),
+        "never about oneself"
+    );
+    bobs_phone.close(1000).await;
+    bob.fence().await;
+    assert!(!any(&ann.fence().await, "user_status"));
+}
+
+#[tokio::test]
+async fn a_normal_close_is_offline_at_once() {
+    let server = Parlance::shared();
+    let room = room();
+    let mut ann = join(&server, &room, "ann").await;
+    let bob = join(&server, &room, "bob").await;
+    let began = std::time::Instant::now();
+    bob.close(1000).await;
+    status_of(&mut ann, "bob").await;
+    assert_eq!(status_of(&mut ann, "bob").await["status"], "offline");
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_offline_after_5_s() {
+    let server = Parlance::shared();
+    let room = room();
+    let mut ann = join(&server, &room, "ann").await;
+    let bob = join(&server, &room, "bob").await;
+    status_of(&mut ann, "bob").await;
+    let began = std::time::Instant::now();
+    bob.cut();
+    assert_eq!(status_of(&mut ann, "bob").await["status"], "offline");
+    let held = began.elapsed();
+    assert!(
+        (Duration::from_millis(4_500)..Duration::from_secs(9)).contains(&held),
+        "{held:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_reconnect_within_5_s_is_no_change() {
+    let server = Parlance::shared();
+    let room = room();
+    let mut ann = join(&server, &room, "ann").await;
+    let mut cid = join(&server, &room, "cid").await;
+    join(&server, &room, "bob").await.cut();
+    let mut bob = join(&server, &room, "bob").await;
+    // Somebody who left at the same moment without coming back marks the end of the 5 s.
+    cid.say("about to go", "x").await;
+    cid.cut();
+    let before = ann.seen.len();
+    while status_of(&mut ann, "cid").await["status"] != "offline" {}
+    let about_bob = ann.seen[before..].iter().filter_map(|seen| seen.json());
+    let offline = about_bob
+        .filter(|frame| frame["user_id"] == "bob" && frame["status"] == "offline")
+        .count();
+    assert_eq!(offline, 0);
+    bob.fence().await;
+}
+
+#[tokio::test]
+async fn at_most_50_are_named_and_those_who_wrote_last_first() {
+    let server = unlimited();
+    let mut others = Vec::new();
+    for number in 0..60 {
+        others.push(join(&server, "many", &format!("user-{number}")).await);
+    }
+    for number in [7, 31] {
+        others[number].say("hello", "x").await;
+    }
+    let mut late = server.dial("many", "late").connect().await;
+    let told = late.fence().await;
+    let named: Vec<&str> = told
+        .iter()
+        .filter(|frame| frame["type"] == "user_status")
+        .map(|frame| frame["user_id"].as_str().unwrap())
+        .collect();
+    assert_eq!(named.len(), 50);
+    assert_eq!(named.iter().collect::<BTreeSet<_>>().len(), 50);
+    assert_eq!(&named[..2], ["user-31", "user-7"]);
+}
+
+#[tokio::test]
+async fn above_200_users_changes_go_to_extended_clients_as_a_count() {
+    let server = unlimited();
+    let mut base = join(&server, "crowd", "base").await;
+    let (mut extended, _) = join_extended(&server, "crowd", "extended").await;
+    let mut others = Vec::new();
+    for number in 0..200 {
+        others.push(join(&server, "crowd", &format!("user-{number}")).await);
+    }
+    let presence = extended
+        .expect_where("a count of everybody", |frame| {
+            frame["type"] == "presence" && frame["count"] == 202
+        })
+        .await;
+    let sample = presence["sample"].as_array().unwrap();
+    assert!(
+        !sample.is_empty() && sample.iter().all(Value::is_string),
+        "{presence}"
+    );
+    base.fence().await;
+    let last = join(&server, "crowd", "one too many").await;
+    drop(last);
+    let told = base.fence().await;
+    assert!(
+        !any(&told, "presence") && !any(&told, "user_status"),
+        "{told:?}"
+    );
+}

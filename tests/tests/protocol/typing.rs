@@ -1,0 +1,122 @@
+//! Who types.
+
+use std::time::Duration;
+
+use parlance_testkit::{client::Client, server::Parlance};
+use serde_json::{Value, json};
+
+use crate::support::{any, join, room};
+
+async fn set(client: &Client, is_typing: bool) {
+    client
+        .send(json!({"action": "typing", "is_typing": is_typing}))
+        .await;
+}
+
+fn frame(user: &str, is_typing: bool) -> Value {
+    json!({"type": "typing", "user_id": user, "username": user, "is_typing": is_typing})
+}
+
+#[tokio::test]
+async fn a_change_goes_to_the_other_users_at_once() {
+    let server = Parlance::shared();
+    let room = room();
+    let mut ann = join(&server, &room, "ann").await;
+    let mut ann_elsewhere = join(&server, &room, "ann").await;
+    let mut bob = join(&server, &room, "bob").await;
+    set(&ann, true).await;
+    assert_eq!(bob.expect("typing").await, frame("ann", true));
+    set(&ann, false).await;
+    assert_eq!(bob.expect("typing").await, frame("ann", false));
+    for own in [&mut ann, &mut ann_elsewhere] {
+        assert!(
+            !any(&own.fence().await, "typing"),
+            "nobody is told of oneself"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_true_only_renews() {
+    let server = Parlance::shared();
+    let room = room();
+    let mut ann = join(&server, &room, "ann").await;
+    let mut bob = join(&server, &room, "bob").await;
+    for _ in 0..3 {
+        set(&ann, true).await;
+    }
+    ann.fence().await;
+    assert_eq!(bob.expect("typing").await, frame("ann", true));
+    assert!(!any(&bob.fence().await, "typing"));
+}
+
+#[tokio::test]
+async fn a_user_types_if_any_of_their_devices_does() {
+    let server = Parlance::shared();
+    let room = room();
+    let mut phone = join(&server, &room, "ann").await;
+    let mut laptop = join(&server, &room, "ann").await;
+    let mut bob = join(&server, &room, "bob").await;
+    set(&phone, true).await;
+    bob.expect("typing").await;
+    set(&laptop, true).await;
+    set(&phone, false).await;
+    laptop.fence().await;
+    phone.fence().await;
+    assert!(!any(&bob.fence().await, "typing"));
+    set(&laptop, false).await;
+    assert_eq!(bob.expect("typing").await, frame("ann", false));
+}
+
+#[tokio::test]
+async fn typing_ends_by_itself_after_6_s() {
+    let server = Parlance::shared();
+    let room = room();
+    let ann = join(&server, &room, "ann").await;
+    let mut bob = join(&server, &room, "bob").await;
+    set(&ann, true).await;
+    bob.expect("typing").await;
+    let began = bob.seen.last().unwrap().at;
+    assert_eq!(bob.expect("typing").await, frame("ann", false));
+    let lasted = bob.seen.last().unwrap().at - began;
+    let around_6_s = Duration::from_millis(5_500)..Duration::from_millis(8_000);
+    assert!(around_6_s.contains(&lasted), "{lasted:?}");
+}
+
+#[tokio::test]
+async fn typing_ends_when_the_user_sends_and_when_the_connection_ends() {
+    let server = Parlance::shared();
+    let room = room();
+    let mut ann = join(&server, &room, "ann").await;
+    let mut bob = join(&server, &room, "bob").await;
+    set(&ann, true).await;
+    bob.expect("typing").await;
+    ann.say("done", "a").await;
+    assert_eq!(bob.expect("typing").await, frame("ann", false));
+    set(&ann, true).await;
+    assert_eq!(bob.expect("typing").await, frame("ann", true));
+    ann.cut();
+    assert_eq!(bob.expect("typing").await, frame("ann", false));
+}
+
+#[tokio::test]
+async fn a_joiner_is_told_who_types() {
+    let server = Parlance::shared();
+    let room = room();
+    let mut ann = join(&server, &room, "ann").await;
+    set(&ann, true).await;
+    ann.fence().await;
+    let mut bob = server.dial(&room, "bob").connect().await;
+    assert_eq!(bob.expect("typing").await, frame("ann", true));
+}
+
+#[tokio::test]
+async fn typing_over_its_rate_has_no_answer() {
+    let server = Parlance::shared();
+    let room = room();
+    let mut ann = join(&server, &room, "ann").await;
+    for turn in 0..30 {
+        set(&ann, turn % 2 == 0).await;
+    }
+    assert!(!any(&ann.fence().await, "error"));
+}
