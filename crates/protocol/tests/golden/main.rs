@@ -95,3 +95,28 @@ fn every_variant_of_an_event_has_its_file_and_every_error_code_its_case() {
         .collect();
     assert_eq!(told.len(), codes);
 }
+
+#[test]
+fn every_example_in_the_docs_is_a_frame_as_it_stands_on_the_wire() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/protocol.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let mut shown = BTreeSet::new();
+    let blocks = page.split("```json\n").skip(1);
+    for line in blocks.flat_map(|block| block.split("```").next().unwrap().lines()) {
+        let json: Value = serde_json::from_str(line).unwrap();
+        if json.get("action").is_some() && json.get("type").is_none() {
+            let parsed = parse(line).unwrap_or_else(|refusal| panic!("{line}: {refusal:?}"));
+            shown.insert(parsed.name().to_owned());
+        } else {
+            let frame: ServerFrame<'_> = serde_json::from_str(line).unwrap();
+            assert_eq!(frame.encode(), line);
+            shown.insert(json["type"].as_str().unwrap().to_owned());
+        }
+    }
+    let missing: Vec<String> = ["actions/good", "events/base", "events/extended"]
+        .into_iter()
+        .flat_map(|folder| cases::files::<Value>(folder).into_keys())
+        .filter(|name| !shown.contains(name))
+        .collect();
+    assert!(missing.is_empty(), "without an example: {missing:?}");
+}
