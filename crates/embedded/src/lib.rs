@@ -1,9 +1,9 @@
 //! The log and store of a lone node: everything in one directory on one disk.
 //!
 //! [`Embedded`] implements [`parlance_core::ports::Backend`] with one writer: epoch 0, dense ids,
-//! everything acknowledged is on the disk. One thread commits ([`committer`]), a few read
-//! ([`readers`]), and shards hear each other in memory ([`bus`]). The engine below is known to
-//! [`tables`] alone. It does not trim, expire or replicate: what was sent is kept.
+//! everything acknowledged is on the disk. One thread commits (`committer`), a few read
+//! (`readers`), and shards hear each other in memory (`bus`). The engine below is known to
+//! `tables` alone. It does not trim, expire or replicate: what was sent is kept.
 //!
 //! `docs/storage.md` says what is in the directory and what each fault does.
 

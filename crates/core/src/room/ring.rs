@@ -244,7 +244,7 @@ mod tests {
     }
 
     fn durable(position: Position, prev: Position) -> Item {
-        let author = UserId::new(if position.id.get() % 2 == 0 {
+        let author = UserId::new(if position.id.get().is_multiple_of(2) {
             "even"
         } else {
             "odd"

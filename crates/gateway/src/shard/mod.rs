@@ -1,7 +1,7 @@
 //! A shard: one thread that owns sockets and the rooms of their conversations.
 //!
 //! The process starts them with [`spawn_shards`] and talks to them through
-//! [`Shards`](crate::handover::Shards). A conversation lives on one shard of its process, so a
+//! [`Shards`]. A conversation lives on one shard of its process, so a
 //! delivery is a copy into the shard's write buffer and one `write`: no task, queue, lock,
 //! allocation or encoding stands between an event and a member's socket.
 //!
