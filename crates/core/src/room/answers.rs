@@ -7,7 +7,7 @@ use parlance_protocol::{
 };
 
 use super::{
-    Context, MemberKey, Reply, Request, Room, Ticket,
+    Context, Effect, MemberKey, Reply, Request, Room, Ticket,
     acting::{Subject, count},
     frames, index,
     member::{Feed, Member},
@@ -397,8 +397,9 @@ impl Room {
             joining.asked = false;
         }
         let user = member.user.clone();
-        // A look-up is no news for anybody: what authors were told follows the bus.
-        let _ = self.receipts.heard(&user, cursor);
+        // As if the bus had said it, which it may be about to do: then it is no news any more.
+        self.on_cursor(&user, cursor, cx.now.wall, &[], cx);
+        cx.effects.push(Effect::Deadline);
         self.greet(key, cx);
     }
 
@@ -438,7 +439,7 @@ impl Room {
             },
             cx,
         );
-        cx.effects.push(super::Effect::MemberDeadline(key));
+        cx.effects.push(Effect::MemberDeadline(key));
     }
 
     fn revoke(&mut self, key: MemberKey, cx: &mut Context<'_>) {

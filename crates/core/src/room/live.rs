@@ -51,6 +51,10 @@ impl Room {
         self.presence.opened(opened.present);
         self.receipts.opened(opened.cursors);
         self.read_on(cx);
+        self.greet_all(cx);
+    }
+
+    fn greet_all(&mut self, cx: &mut Context<'_>) {
         let members: Vec<MemberKey> = self.members().collect();
         for member in members {
             self.greet(member, cx);
@@ -123,6 +127,14 @@ impl Room {
             cx.effects.push(Effect::Deadline);
         }
         self.read_on(cx);
+        if !self.is_reading() {
+            self.greet_all(cx);
+        }
+    }
+
+    /// Whether a reading is under way or will be tried again.
+    pub(super) fn is_reading(&self) -> bool {
+        self.splice.asked || self.splice.retry_at.is_some()
     }
 
     /// The next event of the conversation.
@@ -146,7 +158,9 @@ impl Room {
                 Some(*message_id)
             }
         };
-        let text = frames::of_entry(entry, row, Status::Sent);
+        // A cursor may have come before the message that it is past.
+        let status = self.receipts.status(&entry.sender, entry.position.id);
+        let text = frames::of_entry(entry, row, status);
         let (position, prev, author) = (entry.position, entry.prev, entry.sender.clone());
         self.ring.push(Item {
             text,
@@ -282,7 +296,7 @@ impl Room {
         }
     }
 
-    fn on_cursor(
+    pub(super) fn on_cursor(
         &mut self,
         user: &UserId,
         cursor: Cursor,
@@ -373,9 +387,13 @@ impl Room {
         } else {
             Layer::Base
         };
-        for message_id in ids {
+        // Which messages it is may have taken long to find out: a status never goes back.
+        let current = ids
+            .iter()
+            .filter(|id| self.receipts.status(author, **id) <= status);
+        for message_id in current.copied().collect::<Vec<_>>() {
             let frame = ServerFrame::MessageStatus {
-                message_id: *message_id,
+                message_id,
                 status,
                 timestamp,
             };

@@ -22,9 +22,8 @@ pub(crate) const DIRECT_BYTES: usize = 1024 * 1024;
 pub(crate) enum Feed {
     /// The room is not open yet, or the member's own cursor is not known.
     Joining(Box<Joining>),
-    /// From history, page by page. `waiting`: a page was asked for. `greeting`: this is the replay
-    /// of a resume, which ends with `live`.
-    Reading { waiting: bool, greeting: bool },
+    /// From history, page by page. `waiting`: a page was asked for.
+    Reading { waiting: bool },
     /// From the ring: the number of the next item.
     Ring { next: u64 },
 }
@@ -34,8 +33,10 @@ pub(crate) enum Feed {
 pub(crate) struct Joining {
     /// `since` as given.
     pub(crate) since: Option<Box<str>>,
-    /// The replay that was judged already and waits for the greeting.
+    /// The member's cursor, or the first page of its replay, was asked for.
     pub(crate) asked: bool,
+    /// The log was read again because of `since`, or is being read.
+    pub(crate) read_on: bool,
 }
 
 /// Something for this member alone.
@@ -75,8 +76,11 @@ pub(crate) struct Member {
     /// A `stored` frame is owed for own messages up to this one.
     pub(crate) owed_stored: Option<MessageId>,
     pub(crate) stored_at: Option<Mono>,
-    /// The last of a replay comes from the ring; `live` follows it.
-    pub(crate) greeting: bool,
+    /// It is told what it missed, from history and then the ring. What passed meanwhile is left out:
+    /// at the end it is told how things are.
+    pub(crate) catching_up: bool,
+    /// `live` was said.
+    pub(crate) was_live: bool,
 }
 
 #[derive(Debug, Default)]
@@ -100,6 +104,7 @@ impl Member {
             feed: Feed::Joining(Box::new(Joining {
                 since: joiner.since,
                 asked: false,
+                read_on: false,
             })),
             last: Position::ZERO,
             direct: VecDeque::new(),
@@ -109,7 +114,8 @@ impl Member {
             pinged_at: None,
             owed_stored: None,
             stored_at: None,
-            greeting: false,
+            catching_up: false,
+            was_live: false,
         }
     }
 

@@ -560,7 +560,8 @@ impl Room {
         let Some(it) = self.members.get_mut(index(member)) else {
             return;
         };
-        if it.direct_bytes() > 0 {
+        // Nothing comes before `hello`, and what waits already is a sign of life itself.
+        if matches!(it.feed, member::Feed::Joining(_)) || it.direct_bytes() > 0 {
             return;
         }
         let nonce = (cx.random)().to_be_bytes();

@@ -35,6 +35,9 @@ enum Start {
     Behind(Position),
     /// As `Behind`, and what the client named does not exist.
     Lost(Position),
+    /// The client names something beyond the head: another node may have told it more than this
+    /// one has heard, so the log is read before that is called lost.
+    Ahead,
 }
 
 impl Room {
@@ -57,11 +60,11 @@ impl Room {
             let (asker, user) = (Asker::of(key, member), member.user.clone());
             return self.ask(Request::Cursor(user), Pending::Cursor(asker), cx);
         }
-        let since = joining.since.take();
-        match self.start(since.as_deref()) {
+        let (since, may_be_ahead) = (joining.since.take(), !joining.read_on);
+        match self.start(since.as_deref(), may_be_ahead) {
             Start::Head => {
                 self.begin(key, self.head, false, cx);
-                self.finish_greeting(key, cx);
+                self.caught_up(key, cx);
             }
             Start::Behind(since) => self.resume(key, since, cx),
             Start::Lost(last) => {
@@ -72,16 +75,34 @@ impl Room {
                 self.read_from(key, last);
                 cx.effects.push(Effect::Write(key));
             }
+            Start::Ahead => self.wait_for_reading(key, since, cx),
         }
     }
 
-    fn start(&self, since: Option<&str>) -> Start {
+    /// Greets again when a reading that begins from now on has been made.
+    fn wait_for_reading(&mut self, key: MemberKey, since: Option<Box<str>>, cx: &mut Context<'_>) {
+        let Some(member) = self.members.get_mut(index(key)) else {
+            return;
+        };
+        let Feed::Joining(joining) = &mut member.feed else {
+            return;
+        };
+        joining.since = since;
+        joining.read_on = true;
+        self.splice.doubt = true;
+        self.read_on(cx);
+    }
+
+    fn start(&self, since: Option<&str>, may_be_ahead: bool) -> Start {
         let Some(since) = since else {
             return Start::Head;
         };
         let Some(position) = Position::parse(since) else {
             return Start::Lost(self.head);
         };
+        if may_be_ahead && position > self.head {
+            return Start::Ahead;
+        }
         let surviving = self.lineage.surviving(position);
         if surviving < position {
             Start::Lost(surviving)
@@ -282,23 +303,25 @@ impl Room {
             return;
         };
         member.last = last;
-        member.feed = Feed::Reading {
-            waiting: false,
-            greeting: true,
-        };
+        member.feed = Feed::Reading { waiting: false };
+        member.catching_up = true;
     }
 
-    /// The replay is over, or there was none: the member is live.
-    fn finish_greeting(&mut self, key: MemberKey, cx: &mut Context<'_>) {
+    /// The replay is over, or there was none, or a lag is made up: the member is live.
+    fn caught_up(&mut self, key: MemberKey, cx: &mut Context<'_>) {
         let Some(member) = self.members.get_mut(index(key)) else {
             return;
         };
         member.feed = Feed::Ring {
             next: self.ring.end(),
         };
+        member.catching_up = false;
+        let was_live = std::mem::replace(&mut member.was_live, true);
         let (extended, position) = (member.extended, member.last);
         if extended {
-            self.tell(key, &ServerFrame::Live { position }, cx);
+            if !was_live {
+                self.tell(key, &ServerFrame::Live { position }, cx);
+            }
             let receipts = self.receipts.snapshot();
             self.tell(key, &receipts_frame(&receipts), cx);
         }
@@ -324,7 +347,7 @@ impl Room {
             self.tell_text(key, text, cx);
         }
         if let Some(member) = self.members.get_mut(index(key)) {
-            if let Feed::Reading { waiting, .. } = &mut member.feed {
+            if let Feed::Reading { waiting } = &mut member.feed {
                 *waiting = false;
             }
             cx.effects.push(Effect::Write(key));
@@ -351,21 +374,16 @@ impl Room {
                 return false;
             };
             match it.feed {
-                Feed::Joining(_) | Feed::Reading { waiting: true, .. } => return false,
-                Feed::Reading {
-                    waiting: false,
-                    greeting,
-                } => {
-                    if !self.leave_history(member, greeting, cx) {
+                Feed::Joining(_) | Feed::Reading { waiting: true } => return false,
+                Feed::Reading { waiting: false } => {
+                    if !self.leave_history(member, cx) {
                         return false;
                     }
                 }
                 Feed::Ring { next } if next < self.ring.first() => {
                     cx.effects.push(Effect::Count(Counted::RingMiss));
-                    it.feed = Feed::Reading {
-                        waiting: false,
-                        greeting: false,
-                    };
+                    it.feed = Feed::Reading { waiting: false };
+                    it.catching_up = true;
                 }
                 Feed::Ring { next } => return self.take_ring(member, next, sink, budget_bytes, cx),
             }
@@ -388,15 +406,12 @@ impl Room {
     }
 
     /// Goes over to the ring if it has everything that follows; else asks for the next page.
-    fn leave_history(&mut self, key: MemberKey, greeting: bool, cx: &mut Context<'_>) -> bool {
+    fn leave_history(&mut self, key: MemberKey, cx: &mut Context<'_>) -> bool {
         let Some(member) = self.members.get_mut(index(key)) else {
             return false;
         };
         let Some(seq) = self.ring.resume(member.last, self.head) else {
-            member.feed = Feed::Reading {
-                waiting: true,
-                greeting,
-            };
+            member.feed = Feed::Reading { waiting: true };
             let asker = Asker::of(key, member);
             let request = Request::Replay {
                 after: member.last,
@@ -405,16 +420,7 @@ impl Room {
             self.ask(request, Pending::Replay(asker), cx);
             return false;
         };
-        if seq < self.ring.end() || !greeting {
-            // The rest of the replay is in the ring; `live` comes after it.
-            member.feed = Feed::Ring { next: seq };
-            member.greeting = greeting;
-            if !greeting {
-                self.tell_company(key, cx);
-            }
-        } else {
-            self.finish_greeting(key, cx);
-        }
+        member.feed = Feed::Ring { next: seq };
         true
     }
 
@@ -441,7 +447,7 @@ impl Room {
                     member.last = *position;
                     sink.text(&item.text);
                 }
-                Kind::Passing(_) if member.greeting => {}
+                Kind::Passing(_) if member.catching_up => {}
                 Kind::Passing(audience) => {
                     if audience.has(&member.user, member.extended) {
                         sink.text(&item.text);
@@ -453,8 +459,8 @@ impl Room {
         if next < self.ring.end() {
             return true;
         }
-        if std::mem::take(&mut member.greeting) {
-            self.finish_greeting(key, cx);
+        if member.catching_up {
+            self.caught_up(key, cx);
             return self.take(key, sink, budget, cx);
         }
         self.take_tail(key, sink, cx);
