@@ -1,0 +1,723 @@
+//! Several nodes with a room each, on one log, with everything between them under the test's hand.
+//!
+//! Nothing happens by itself: whether, when and in which order the log commits, a reading is made,
+//! an answer or a live event arrives, a socket takes frames, is a step of the run.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use parlance_core::{
+    clock::{Mono, Now},
+    entry::{Draft, Event},
+    identity::{Conversations, Identity},
+    ports::{Appended, Ephemeral, Heard, Unavailable},
+    quota::UserQuota,
+    room::{
+        Context, Departure, Effect, FrameSink, Joiner, MemberKey, Opened, Reply, Request, Room,
+        Ticket,
+    },
+    settings::Settings,
+};
+use parlance_protocol::{
+    CloseCode, ConversationId, LocalId, MessageId, Position, UnixMicros, UserId,
+};
+
+use crate::{
+    connection::{Connection, Place},
+    truth::Truth,
+};
+
+pub(crate) const NODES: usize = 3;
+pub(crate) const USERS: usize = 3;
+/// Enough for one frame; what is left stays for the next time.
+const LARGE_BUDGET: usize = 1 << 20;
+
+#[derive(Debug)]
+enum Opening {
+    No,
+    /// Not subscribed yet.
+    Asked,
+    /// Subscribed and read; the answer is under way.
+    Read(Box<Opened>),
+}
+
+pub(crate) struct Node {
+    room: Room,
+    opening: Opening,
+    subscribed: bool,
+    inbox: Vec<Heard>,
+    /// Something was lost that nothing later may tell of.
+    owes_doubt: bool,
+    appends: VecDeque<(Ticket, Draft)>,
+    asked: Vec<(Ticket, Request)>,
+    answers: Vec<(Ticket, Reply)>,
+    woken: BTreeSet<MemberKey>,
+    /// As the room said.
+    deadline: Option<Mono>,
+    connections: BTreeMap<MemberKey, Connection>,
+    /// Users that the presence port was told of.
+    joined: BTreeSet<UserId>,
+}
+
+impl Node {
+    fn is_quiet(&self) -> bool {
+        matches!(self.opening, Opening::No)
+            && self.inbox.is_empty()
+            && !self.owes_doubt
+            && self.appends.is_empty()
+            && self.asked.is_empty()
+            && self.answers.is_empty()
+            && self.woken.is_empty()
+    }
+
+    /// A failed reading is tried again within a quarter second.
+    fn may_read_again(&self, now: Mono) -> bool {
+        self.deadline.is_some_and(|at| at <= now.plus_ms(250))
+    }
+}
+
+/// What became of an append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Commit {
+    Answered,
+    /// The node's own feed leaves it out, which is allowed to an adapter.
+    AnsweredOnly,
+    /// It stands in the log, but the node is not told.
+    AnswerLost,
+    /// It never reached the log, and the node is not told.
+    Lost,
+}
+
+/// What a joiner asks for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Since {
+    Nothing,
+    /// Where this user's last connection ended.
+    LastEnd,
+    /// Some place in the log, counted from its end.
+    Back(u8),
+    Zero,
+    BeyondHead,
+    Malformed,
+}
+
+pub(crate) struct World {
+    pub(crate) truth: Truth,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) now: Now,
+    random: u64,
+    next_connection: u64,
+    next_content: u64,
+    ended_at: BTreeMap<UserId, Position>,
+    /// Named sends of each user, for repeating.
+    sent: BTreeMap<UserId, Vec<(LocalId, String)>>,
+}
+
+/// What a socket took.
+#[derive(Default)]
+struct Taken {
+    texts: Vec<Vec<u8>>,
+    pings: Vec<[u8; 8]>,
+    bytes: usize,
+}
+
+impl FrameSink for Taken {
+    fn text(&mut self, payload: &[u8]) {
+        self.bytes += payload.len();
+        self.texts.push(payload.to_vec());
+    }
+
+    fn ping(&mut self, payload: [u8; 8]) {
+        self.bytes += payload.len();
+        self.pings.push(payload);
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let now = Now {
+            mono: Mono(1_000),
+            wall: UnixMicros(1_700_000_000_000_000),
+        };
+        let settings = Arc::new(Settings {
+            actions_per_second: 0,
+            resume_events: 20,
+            ring_entries: 12,
+            ring_bytes: 2_000,
+            ..Settings::default()
+        });
+        let conversation = ConversationId::new("room").expect("it is valid");
+        let node = || Node {
+            room: Room::new(conversation.clone(), settings.clone(), now),
+            opening: Opening::No,
+            subscribed: false,
+            inbox: Vec::new(),
+            owes_doubt: false,
+            appends: VecDeque::new(),
+            asked: Vec::new(),
+            answers: Vec::new(),
+            woken: BTreeSet::new(),
+            deadline: None,
+            connections: BTreeMap::new(),
+            joined: BTreeSet::new(),
+        };
+        Self {
+            truth: Truth::default(),
+            nodes: (0..NODES).map(|_| node()).collect(),
+            now,
+            random: 0,
+            next_connection: 0,
+            next_content: 0,
+            ended_at: BTreeMap::new(),
+            sent: BTreeMap::new(),
+        }
+    }
+
+    /// All connections, in a fixed order.
+    pub(crate) fn connections(&self) -> Vec<(usize, MemberKey)> {
+        let nodes = self.nodes.iter().enumerate();
+        nodes
+            .flat_map(|(at, node)| node.connections.keys().map(move |key| (at, *key)))
+            .collect()
+    }
+
+    // === what clients do ===
+
+    pub(crate) fn join(&mut self, node: usize, user: usize, extended: bool, since: Since) {
+        let user = UserId::new(&format!("user{user}")).expect("it is valid");
+        let since = self.since(&user, since);
+        let existing = since.as_deref().map(|since| {
+            let position = Position::parse(since).ok_or(())?;
+            (position <= self.truth.head())
+                .then_some(position)
+                .ok_or(())
+        });
+        self.next_connection += 1;
+        let joiner = Joiner {
+            identity: Identity {
+                user: user.clone(),
+                username: user.as_str().into(),
+                expires_at: UnixMicros(u64::MAX / 2),
+                conversations: Conversations::All,
+                moderator: false,
+            },
+            extended,
+            since: since.map(Into::into),
+            connection_id: self.next_connection,
+            quota: Arc::new(UserQuota::new(0, self.now.mono)),
+        };
+        let mut key = MemberKey(u32::MAX);
+        let connection = Connection::new(user, extended, existing);
+        let mut effects = Vec::new();
+        self.call(node, &mut effects, |room, cx| key = room.join(joiner, cx));
+        let old = self.nodes[node].connections.insert(key, connection);
+        assert!(old.is_none(), "{key:?} is in use");
+        self.carry_out(node, effects);
+    }
+
+    fn since(&self, user: &UserId, since: Since) -> Option<String> {
+        let head = self.truth.head();
+        match since {
+            Since::Nothing => None,
+            Since::LastEnd => Some(self.ended_at.get(user).copied().unwrap_or_default()),
+            Since::Back(steps) => {
+                let back = self.truth.entries.len().saturating_sub(steps.into());
+                Some(self.truth.entries.get(back).map_or(head, |e| e.position))
+            }
+            Since::Zero => Some(Position::ZERO),
+            Since::BeyondHead => Some(Position::of(
+                MessageId::new(head.id.get() + 100_000).expect("runs are short"),
+            )),
+            Since::Malformed => return Some("7-0".into()),
+        }
+        .map(|position| position.to_string())
+    }
+
+    pub(crate) fn leave(&mut self, node: usize, key: MemberKey, how: Departure) {
+        self.end(node, key);
+        self.enter(node, |room, cx| room.leave(key, how, cx));
+    }
+
+    /// A new message, with or without a name.
+    pub(crate) fn send(&mut self, node: usize, key: MemberKey, named: bool) {
+        self.next_content += 1;
+        let content = format!("text {}", self.next_content);
+        if !named {
+            let text = format!(r#"{{"action":"send_message","content":"{content}"}}"#);
+            return self.say(node, key, &text);
+        }
+        let local_id = LocalId::new(&format!("l{}", self.next_content)).expect("it is valid");
+        let user = self.connection(node, key).user.clone();
+        let sent = self.sent.entry(user).or_default();
+        sent.push((local_id.clone(), content.clone()));
+        self.say_send(node, key, &local_id, &content, false);
+    }
+
+    /// Some earlier message of this user again, as after an outcome that is unknown.
+    pub(crate) fn send_again(&mut self, node: usize, key: MemberKey, which: u8) {
+        let user = &self.nodes[node].connections[&key].user;
+        let sent = self.sent.get(user).map_or(&[][..], Vec::as_slice);
+        let Some(index) = usize::from(which).checked_rem(sent.len()) else {
+            return;
+        };
+        let (local_id, content) = sent[sent.len() - 1 - index].clone();
+        self.say_send(node, key, &local_id, &content, true);
+    }
+
+    fn say_send(
+        &mut self,
+        node: usize,
+        key: MemberKey,
+        local_id: &LocalId,
+        content: &str,
+        retry: bool,
+    ) {
+        let connection = self.connection(node, key);
+        connection.unanswered.insert(local_id.clone());
+        let text = format!(
+            r#"{{"action":"send_message","content":"{content}","local_id":"{local_id}","retry":{retry}}}"#
+        );
+        self.say(node, key, &text);
+    }
+
+    pub(crate) fn edit(&mut self, node: usize, key: MemberKey, back: u8) {
+        self.next_content += 1;
+        let (content, id) = (self.next_content, self.message(back));
+        let text = format!(
+            r#"{{"action":"edit_message","message_id":"{id}","content":"edit {content}"}}"#
+        );
+        self.say(node, key, &text);
+    }
+
+    pub(crate) fn delete(&mut self, node: usize, key: MemberKey, back: u8) {
+        let id = self.message(back);
+        self.connection(node, key).deleted.insert(id);
+        let text = format!(r#"{{"action":"delete_message","message_id":"{id}"}}"#);
+        self.say(node, key, &text);
+    }
+
+    pub(crate) fn read(&mut self, node: usize, key: MemberKey, back: u8) {
+        let id = self.message(back);
+        let text = format!(r#"{{"action":"read","message_ids":["{id}"]}}"#);
+        self.say(node, key, &text);
+    }
+
+    /// Some message, counted from the newest; perhaps none that exists.
+    fn message(&self, back: u8) -> MessageId {
+        let newest = self.truth.head().id.get();
+        MessageId::new(newest.saturating_sub(back.into())).expect("runs are short")
+    }
+
+    pub(crate) fn say(&mut self, node: usize, key: MemberKey, text: &str) {
+        self.enter(node, |room, cx| room.on_text(key, text, cx));
+    }
+
+    /// Answers the oldest ping.
+    pub(crate) fn pong(&mut self, node: usize, key: MemberKey) {
+        let pings = &mut self.connection(node, key).pings;
+        if !pings.is_empty() {
+            let nonce = pings.remove(0);
+            self.enter(node, |room, cx| room.on_pong(key, &nonce, cx));
+        }
+    }
+
+    /// The socket takes about so many bytes, if the room said that there are any.
+    pub(crate) fn take(&mut self, node: usize, key: MemberKey, budget_bytes: usize) {
+        if !self.nodes[node].woken.remove(&key) {
+            return;
+        }
+        let mut taken = Taken::default();
+        let mut more = false;
+        let mut effects = Vec::new();
+        self.call(node, &mut effects, |room, cx| {
+            more = room.take(key, &mut taken, budget_bytes, cx);
+        });
+        let it = &mut self.nodes[node];
+        if more {
+            it.woken.insert(key);
+        }
+        if let Some(connection) = it.connections.get_mut(&key) {
+            for text in &taken.texts {
+                connection.hear(text, &self.truth);
+            }
+            connection.pings.extend(taken.pings);
+        }
+        self.carry_out(node, effects);
+    }
+
+    // === what the ports do ===
+
+    pub(crate) fn open(&mut self, node: usize, fails: bool) {
+        let it = &mut self.nodes[node];
+        match std::mem::replace(&mut it.opening, Opening::No) {
+            Opening::No => {}
+            Opening::Asked => {
+                it.subscribed = true;
+                it.opening = Opening::Read(Box::new(Opened {
+                    head: self.truth.opening(),
+                    present: self.truth.present(),
+                    cursors: self.truth.cursors(),
+                }));
+            }
+            Opening::Read(opened) => {
+                let opened = if fails { Err(down()) } else { Ok(*opened) };
+                self.enter(node, |room, cx| room.on_opened(opened, cx));
+            }
+        }
+    }
+
+    /// The log takes the node's next append: calls of one node stand in their order.
+    pub(crate) fn commit(&mut self, node: usize, how: Commit) {
+        let Some((ticket, draft)) = self.nodes[node].appends.pop_front() else {
+            return;
+        };
+        if how == Commit::Lost {
+            return self.nodes[node]
+                .answers
+                .push((ticket, Reply::Append(Err(down()))));
+        }
+        let (sender, local_id) = (draft.sender.clone(), draft.local_id.clone());
+        let appended = self.truth.append(draft, self.now.wall);
+        match &appended {
+            Appended::New(entry) => {
+                let heard = Heard::Entry(entry.clone());
+                self.publish(&heard);
+                if how == Commit::AnsweredOnly && self.nodes[node].subscribed {
+                    self.nodes[node].inbox.pop();
+                }
+            }
+            Appended::Duplicate(_) => {
+                let own = self.nodes[node].connections.values_mut();
+                for connection in own.filter(|connection| connection.user == sender) {
+                    connection.repeated.extend(local_id.clone());
+                }
+            }
+            Appended::Conflict | Appended::TooMany => panic!("no two contents for one name"),
+        }
+        let answer = match how {
+            Commit::Answered | Commit::AnsweredOnly => Ok(appended),
+            Commit::AnswerLost | Commit::Lost => Err(down()),
+        };
+        self.nodes[node]
+            .answers
+            .push((ticket, Reply::Append(answer)));
+    }
+
+    /// Makes one of the readings that were asked for.
+    pub(crate) fn execute(&mut self, node: usize, pick: u8, fails: bool, at_most: usize) {
+        let asked = &mut self.nodes[node].asked;
+        let Some(index) = usize::from(pick).checked_rem(asked.len()) else {
+            return;
+        };
+        let (ticket, request) = asked.remove(index);
+        let reply = self.reading(request, fails, at_most);
+        self.nodes[node].answers.push((ticket, reply));
+    }
+
+    fn reading(&self, request: Request, fails: bool, at_most: usize) -> Reply {
+        let truth = &self.truth;
+        let ok = if fails { Err(down()) } else { Ok(()) };
+        match request {
+            Request::Append(_) => unreachable!("appends are kept apart"),
+            Request::Head => Reply::Head(ok.map(|()| truth.opening())),
+            Request::Replay { after, limit } => {
+                Reply::Replay(ok.map(|()| truth.replay(after, limit.min(at_most).max(1))))
+            }
+            Request::Page { anchor, limit } => Reply::Page(ok.map(|()| truth.page(anchor, limit))),
+            Request::At(position) => Reply::At(ok.map(|()| truth.at(position))),
+            Request::Authored {
+                author,
+                above,
+                up_to,
+                limit,
+            } => Reply::Authored(ok.map(|()| truth.authored(&author, above, up_to, limit))),
+            Request::Cursor(user) => Reply::Cursor(ok.map(|()| truth.cursor(&user))),
+            Request::Verify(_) => unreachable!("nobody renews a token here"),
+        }
+    }
+
+    /// Brings one of the answers.
+    pub(crate) fn answer(&mut self, node: usize, pick: u8) {
+        let answers = &mut self.nodes[node].answers;
+        let Some(index) = usize::from(pick).checked_rem(answers.len()) else {
+            return;
+        };
+        let (ticket, reply) = answers.remove(index);
+        self.enter(node, |room, cx| room.on_reply(ticket, reply, cx));
+    }
+
+    /// Brings one of the pieces of the feed; `again`: and keeps it for another time.
+    pub(crate) fn hear(&mut self, node: usize, pick: u8, again: bool) {
+        let inbox = &mut self.nodes[node].inbox;
+        let Some(index) = usize::from(pick).checked_rem(inbox.len()) else {
+            return;
+        };
+        let heard = match again {
+            true => inbox[index].clone(),
+            false => inbox.remove(index),
+        };
+        self.enter(node, |room, cx| room.on_heard(heard, cx));
+    }
+
+    /// Loses one of the pieces of the feed.
+    pub(crate) fn lose(&mut self, node: usize, pick: u8) {
+        let it = &mut self.nodes[node];
+        if let Some(index) = usize::from(pick).checked_rem(it.inbox.len()) {
+            it.inbox.remove(index);
+            it.owes_doubt = true;
+        }
+    }
+
+    pub(crate) fn doubt(&mut self, node: usize) {
+        self.nodes[node].owes_doubt = false;
+        self.enter(node, |room, cx| room.on_heard(Heard::Doubt, cx));
+    }
+
+    /// Time passes, and whoever asked for it is called.
+    pub(crate) fn wait(&mut self, ms: u64) {
+        self.now.mono = self.now.mono.plus_ms(ms);
+        self.now.wall.0 += ms * 1_000;
+        for node in 0..NODES {
+            if self.nodes[node]
+                .deadline
+                .is_some_and(|at| at <= self.now.mono)
+            {
+                self.enter(node, |room, cx| room.on_deadline(cx));
+                self.nodes[node].deadline = self.nodes[node].room.deadline();
+            }
+        }
+        for (node, key) in self.connections() {
+            let Some(connection) = self.nodes[node].connections.get(&key) else {
+                continue;
+            };
+            if connection.deadline.is_some_and(|at| at <= self.now.mono) {
+                self.enter(node, |room, cx| room.on_member_deadline(key, cx));
+                self.note_member_deadline(node, key);
+            }
+        }
+    }
+
+    // === the end of a run ===
+
+    /// Everything under way arrives, and nothing fails any more.
+    pub(crate) fn settle(&mut self) {
+        for (node, key) in self.connections() {
+            self.say(node, key, r#"{"action":"heartbeat"}"#);
+        }
+        for _ in 0..200 {
+            for node in 0..NODES {
+                self.settle_node(node);
+            }
+            let rests = |node: &Node| node.is_quiet() && !node.may_read_again(self.now.mono);
+            if self.nodes.iter().all(rests) {
+                return;
+            }
+            self.wait(50);
+        }
+        panic!("it never comes to rest");
+    }
+
+    pub(crate) fn settle_node(&mut self, node: usize) {
+        for _ in 0..3 {
+            self.open(node, false);
+            for _ in 0..self.nodes[node].appends.len() {
+                self.commit(node, Commit::Answered);
+            }
+            for _ in 0..self.nodes[node].asked.len() {
+                self.execute(node, 0, false, usize::MAX);
+            }
+            for _ in 0..self.nodes[node].answers.len() {
+                self.answer(node, 0);
+            }
+            for _ in 0..self.nodes[node].inbox.len() {
+                self.hear(node, 0, false);
+            }
+            if self.nodes[node].owes_doubt {
+                self.doubt(node);
+            }
+            for (_, key) in self.connections().into_iter().filter(|(at, _)| *at == node) {
+                self.take(node, key, LARGE_BUDGET);
+            }
+        }
+    }
+
+    pub(crate) fn check_complete(&self) {
+        let connections = self.nodes.iter().flat_map(|node| node.connections.values());
+        for connection in connections {
+            connection.check_complete(&self.truth);
+        }
+        for node in self
+            .nodes
+            .iter()
+            .filter(|node| !node.connections.is_empty())
+        {
+            assert_eq!(node.room.head(), self.truth.head());
+        }
+        let mut contents = BTreeSet::new();
+        for entry in &self.truth.entries {
+            if let Event::Message { content } = &entry.event {
+                assert!(contents.insert(content), "{content} stands twice");
+            }
+        }
+    }
+
+    // === between a room and the rest ===
+
+    fn connection(&mut self, node: usize, key: MemberKey) -> &mut Connection {
+        let connections = &mut self.nodes[node].connections;
+        connections
+            .get_mut(&key)
+            .expect("steps pick connections that exist")
+    }
+
+    fn enter(&mut self, node: usize, act: impl FnOnce(&mut Room, &mut Context<'_>)) {
+        let mut effects = Vec::new();
+        self.call(node, &mut effects, act);
+        self.carry_out(node, effects);
+    }
+
+    fn call(
+        &mut self,
+        node: usize,
+        effects: &mut Vec<Effect>,
+        act: impl FnOnce(&mut Room, &mut Context<'_>),
+    ) {
+        let seed = &mut self.random;
+        let mut random = || {
+            *seed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            *seed
+        };
+        let mut cx = Context {
+            now: self.now,
+            random: &mut random,
+            effects,
+        };
+        act(&mut self.nodes[node].room, &mut cx);
+    }
+
+    fn carry_out(&mut self, node: usize, effects: Vec<Effect>) {
+        for effect in effects {
+            self.effect(node, effect);
+        }
+        let it = &mut self.nodes[node];
+        let asked_for = it.room.deadline();
+        assert!(
+            it.deadline
+                .is_some_and(|at| asked_for.is_none_or(|asked| at <= asked))
+                || asked_for.is_none(),
+            "{asked_for:?} is earlier than what the room said: {:?}",
+            it.deadline
+        );
+        self.note_live();
+    }
+
+    fn effect(&mut self, node: usize, effect: Effect) {
+        let it = &mut self.nodes[node];
+        match effect {
+            Effect::Open => {
+                assert!(matches!(it.opening, Opening::No));
+                it.opening = Opening::Asked;
+            }
+            Effect::Request(ticket, Request::Append(draft)) => {
+                it.appends.push_back((ticket, draft));
+            }
+            Effect::Request(ticket, request) => it.asked.push((ticket, request)),
+            Effect::Publish(ephemeral) => self.publish(&Heard::Ephemeral(ephemeral)),
+            Effect::PresenceJoin(user) => {
+                assert!(it.joined.insert(user.clone()), "told twice");
+                let news = self.truth.joined(user, self.now.wall);
+                self.publish_some(news);
+            }
+            Effect::PresenceLeave(user) => {
+                assert!(it.joined.remove(&user), "who leaves was here");
+                let news = self.truth.left(user, self.now.wall);
+                self.publish_some(news);
+            }
+            Effect::Advance {
+                user,
+                cursor,
+                listed,
+            } => {
+                let news = self.truth.advance(user, cursor, listed, self.now.wall);
+                self.publish_some(news);
+            }
+            Effect::Write(key) => drop(it.woken.insert(key)),
+            Effect::WriteAll => it.woken.extend(it.room.members()),
+            Effect::Close {
+                member, last, code, ..
+            } => {
+                assert!(
+                    matches!(code, CloseCode::DependencyDown | CloseCode::Idle),
+                    "closed with {code:?}"
+                );
+                let connection = self.connection(node, member);
+                let mut connection = std::mem::replace(
+                    connection,
+                    Connection::new(connection.user.clone(), false, None),
+                );
+                for text in last {
+                    connection.hear(&text, &self.truth);
+                }
+                *self.connection(node, member) = connection;
+                self.end(node, member);
+            }
+            Effect::Deadline => it.deadline = it.room.deadline(),
+            Effect::MemberDeadline(key) => self.note_member_deadline(node, key),
+            Effect::Count(_) => {}
+        }
+    }
+
+    fn note_member_deadline(&mut self, node: usize, key: MemberKey) {
+        let it = &mut self.nodes[node];
+        if let Some(connection) = it.connections.get_mut(&key) {
+            connection.deadline = it.room.member_deadline(key, self.now);
+        }
+    }
+
+    /// A connection that no answer is under way for is live now, told so or not.
+    fn note_live(&mut self) {
+        let head = self.truth.head();
+        for node in self.nodes.iter_mut() {
+            let busy = !matches!(node.opening, Opening::No)
+                || !node.asked.is_empty()
+                || !node.answers.is_empty()
+                || node.may_read_again(self.now.mono);
+            if !busy {
+                for connection in node.connections.values_mut() {
+                    connection.live_before.get_or_insert(head);
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, node: usize, key: MemberKey) {
+        let it = &mut self.nodes[node];
+        let connection = it.connections.remove(&key).expect("it was there");
+        it.woken.remove(&key);
+        if let Place::At(position) = connection.place {
+            self.ended_at.insert(connection.user, position);
+        }
+    }
+
+    fn publish_some(&mut self, ephemeral: Option<Ephemeral>) {
+        if let Some(ephemeral) = ephemeral {
+            self.publish(&Heard::Ephemeral(ephemeral));
+        }
+    }
+
+    fn publish(&mut self, heard: &Heard) {
+        for node in self.nodes.iter_mut().filter(|node| node.subscribed) {
+            node.inbox.push(heard.clone());
+        }
+    }
+}
+
+fn down() -> Unavailable {
+    Unavailable::new("down for this test")
+}
