@@ -13,6 +13,9 @@ const FORMAT_FILE: &str = "format";
 const FORMAT_PREFIX: &str = "parlance data directory, format ";
 const FORMAT: u32 = 1;
 
+/// Follows the format until the engine's files were all made: what is missing then is not lost.
+const UNFINISHED: &str = ", unfinished";
+
 /// Locked while a process uses the directory; holds its process id.
 const LOCK_FILE: &str = "lock";
 
@@ -23,6 +26,7 @@ const ENGINE_DIR: &str = "log";
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
+    finished: bool,
     _lock: File,
 }
 
@@ -40,20 +44,54 @@ impl Directory {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
             Err(e) => return Err(io("reading the format of", e)),
         };
-        match ours {
+        let finished = match ours {
             Some(text) => check_format(path, &text)?,
             None if is_foreign(path).map_err(|e| io("listing", e))? => {
                 return Err(OpenError::Foreign {
                     path: path.to_owned(),
                 });
             }
-            None => {}
-        }
-        let lock = lock(path)?;
-        write_format(path).map_err(|e| io("writing the format of", e))?;
-        Ok(Self {
+            None => false,
+        };
+        let directory = Self {
             path: path.to_owned(),
-            _lock: lock,
+            finished,
+            _lock: lock(path)?,
+        };
+        if !finished {
+            let text = format!("{FORMAT_PREFIX}{FORMAT}{UNFINISHED}\n");
+            directory.write_format(&text)?;
+        }
+        Ok(directory)
+    }
+
+    /// Whether all of the engine's files were made by an earlier process.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// All of the engine's files are there: from here on none may be missing.
+    pub(crate) fn finish(&self) -> Result<(), OpenError> {
+        if self.finished {
+            return Ok(());
+        }
+        self.write_format(&format!("{FORMAT_PREFIX}{FORMAT}\n"))
+    }
+
+    /// Written to a file aside and renamed: it is there whole or not at all.
+    fn write_format(&self, text: &str) -> Result<(), OpenError> {
+        let write = || {
+            let aside = self.path.join(LOCK_FILE).with_extension("new");
+            let mut file = File::create(&aside)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            std::fs::rename(&aside, self.path.join(FORMAT_FILE))?;
+            File::open(&self.path)?.sync_all()
+        };
+        write().map_err(|source| OpenError::Io {
+            what: "writing the format of",
+            path: self.path.clone(),
+            source,
         })
     }
 
@@ -66,10 +104,15 @@ impl Directory {
     }
 }
 
-fn check_format(path: &Path, text: &str) -> Result<(), OpenError> {
+/// Whether the directory was finished.
+fn check_format(path: &Path, text: &str) -> Result<bool, OpenError> {
     let found = text.strip_prefix(FORMAT_PREFIX).map(str::trim_end);
-    match found.and_then(|number| number.parse::<u32>().ok()) {
-        Some(FORMAT) => Ok(()),
+    let (number, finished) = match found.and_then(|text| text.strip_suffix(UNFINISHED)) {
+        Some(number) => (Some(number), false),
+        None => (found, true),
+    };
+    match number.and_then(|number| number.parse::<u32>().ok()) {
+        Some(FORMAT) => Ok(finished),
         Some(newer) if newer > FORMAT => Err(OpenError::Newer {
             path: path.to_owned(),
             found: newer,
@@ -85,25 +128,12 @@ fn check_format(path: &Path, text: &str) -> Result<(), OpenError> {
 /// Whether there is anything but what an interrupted first start leaves.
 fn is_foreign(path: &Path) -> std::io::Result<bool> {
     for entry in std::fs::read_dir(path)? {
-        if entry?.file_name() != LOCK_FILE {
+        let name = entry?.file_name();
+        if name != LOCK_FILE && name != Path::new(LOCK_FILE).with_extension("new").as_os_str() {
             return Ok(true);
         }
     }
     Ok(false)
-}
-
-/// Written to a file aside and renamed: it is there whole or not at all.
-fn write_format(path: &Path) -> std::io::Result<()> {
-    let target = path.join(FORMAT_FILE);
-    if target.try_exists()? {
-        return Ok(());
-    }
-    let aside = path.join(LOCK_FILE).with_extension("new");
-    let mut file = File::create(&aside)?;
-    writeln!(file, "{FORMAT_PREFIX}{FORMAT}")?;
-    file.sync_all()?;
-    std::fs::rename(&aside, &target)?;
-    File::open(path)?.sync_all()
 }
 
 fn lock(path: &Path) -> Result<File, OpenError> {

@@ -8,11 +8,13 @@
 //! `docs/storage.md` says what is in the directory and what each fault does.
 
 mod bus;
+mod catalog;
 mod committer;
 mod directory;
 mod generations;
 mod handle;
 mod history;
+mod journal;
 mod keys;
 mod presence;
 mod readers;
@@ -40,7 +42,7 @@ use crate::{
     readers::Readers,
     receipts::Receipts,
     space::Space,
-    tables::Tables,
+    tables::{EngineError, Tables},
 };
 
 /// How the data directory is used.
@@ -165,10 +167,13 @@ impl Embedded {
     pub fn open(dir: &Path, options: Options) -> Result<Self, OpenError> {
         let directory = Directory::open(dir)?;
         let engine = directory.engine();
-        let tables = Tables::open(&engine, options.cache_bytes).map_err(|e| OpenError::Engine {
-            path: engine,
-            source: e.into(),
-        })?;
+        if directory.is_finished() {
+            catalog::check(&engine)?;
+            journal::check(&engine)?;
+        }
+        let tables = Tables::open(&engine, options.cache_bytes)
+            .map_err(|reason| engine_refused(engine, reason))?;
+        directory.finish()?;
         let thread = |source| OpenError::Io {
             what: "starting the threads for",
             path: dir.to_owned(),
@@ -204,6 +209,20 @@ impl Embedded {
     /// What failed.
     pub fn healthy(&self) -> Result<(), Unavailable> {
         self.shared.healthy()
+    }
+}
+
+/// The engine names no file, so the damaged one is looked for.
+fn engine_refused(engine: PathBuf, reason: EngineError) -> OpenError {
+    match catalog::damage(&engine) {
+        Some((file, what)) => OpenError::Corrupt {
+            file,
+            what: format!("{what} ({reason})"),
+        },
+        None => OpenError::Engine {
+            path: engine,
+            source: reason,
+        },
     }
 }
 

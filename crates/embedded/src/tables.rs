@@ -11,7 +11,11 @@
 //! So a page is one range of `messages`, and one of `changes` that is nearly always empty.
 //! There is no table of heads: a head is the last key of `messages` and of `events`.
 
-use std::path::Path;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 use fjall::{Guard, KeyspaceCreateOptions, PersistMode, Readable};
 use parlance_core::{
@@ -21,7 +25,7 @@ use parlance_core::{
 use parlance_protocol::{ConversationId, MessageId, Position, UnixMicros, UserId};
 
 use crate::{
-    keys,
+    catalog, keys,
     values::{self, Change, Name, Stored},
 };
 
@@ -54,7 +58,12 @@ pub(crate) struct Tables {
 struct Table {
     name: &'static str,
     keyspace: fjall::Keyspace,
+    /// Looked for at the first failed read; the words of all of them.
+    damage: Arc<OnceLock<String>>,
 }
+
+/// Why the engine did not open.
+pub(crate) type EngineError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The end of one conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -80,7 +89,13 @@ pub(crate) struct View<'a> {
 
 impl Tables {
     /// Opens or creates the engine's files in `dir`, with a block cache of `cache_bytes`.
-    pub(crate) fn open(dir: &Path, cache_bytes: u64) -> Result<Self, fjall::Error> {
+    pub(crate) fn open(dir: &Path, cache_bytes: u64) -> Result<Self, EngineError> {
+        // Damaged files make the engine panic in places. Nothing of ours is in there to be torn.
+        catch_unwind(AssertUnwindSafe(|| Self::open_or_panic(dir, cache_bytes)))
+            .unwrap_or_else(|_| Err("the storage engine panicked".into()))
+    }
+
+    fn open_or_panic(dir: &Path, cache_bytes: u64) -> Result<Self, EngineError> {
         let db = fjall::Database::builder(dir)
             .cache_size(cache_bytes)
             .max_journaling_size(JOURNAL_BYTES)
@@ -89,8 +104,11 @@ impl Tables {
             .open()?;
         let table = |name| -> Result<Table, fjall::Error> {
             let options = || KeyspaceCreateOptions::default().max_memtable_size(WRITE_BUFFER_BYTES);
-            let keyspace = db.keyspace(name, options)?;
-            Ok(Table { name, keyspace })
+            Ok(Table {
+                name,
+                keyspace: db.keyspace(name, options)?,
+                damage: Arc::default(),
+            })
         };
         Ok(Self {
             messages: table("messages")?,
@@ -350,10 +368,17 @@ impl Table {
     }
 
     fn report(&self, what: std::fmt::Arguments<'_>) -> Unavailable {
-        let (name, path) = (self.name, self.keyspace.path().display());
-        tracing::error!(table = name, "reading {path} failed: {what}");
+        let (name, path) = (self.name, self.keyspace.path());
+        let damage = self.damage.get_or_init(|| {
+            let words = match catalog::damage_of(path) {
+                Some((file, how)) => format!("{} is damaged: {how}", file.display()),
+                None => format!("no file in {} is damaged", path.display()),
+            };
+            tracing::error!(table = name, "a read failed: {what}; {words}");
+            words
+        });
         Unavailable::new(format_args!(
-            "reading table {name} in {path} failed: {what}"
+            "reading the table {name} failed: {what}; {damage}"
         ))
     }
 }

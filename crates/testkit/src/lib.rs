@@ -5,6 +5,7 @@
 //! a test reads as arrange, act, assert.
 
 pub mod client;
+pub mod contract;
 pub mod dial;
 pub mod frames;
 pub mod server;
