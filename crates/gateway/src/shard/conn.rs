@@ -87,15 +87,24 @@ impl Conn {
         or_blocked(|| self.socket.read(buffer))
     }
 
-    /// One write; keeps what the socket does not take. To a blocked socket nothing is written but
-    /// kept behind the rest.
+    /// One write; keeps what the socket does not take. Not to a blocked one: what is kept is never
+    /// more than one write.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Some(rest) = self.unsent.take() {
-            self.unsent = Some([&rest, bytes].concat().into());
-            return Ok(());
-        }
+        assert!(
+            !self.is_blocked(),
+            "a slow reader costs no more than one write"
+        );
         let written = or_blocked(|| self.socket.write(bytes))?.unwrap_or(0);
         self.unsent = keep(&bytes[written..]);
+        Ok(())
+    }
+
+    /// The last write of a connection, which a blocked socket gets behind the rest.
+    pub(super) fn write_last(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some(rest) = self.unsent.take() else {
+            return self.write(bytes);
+        };
+        self.unsent = Some([&rest, bytes].concat().into());
         Ok(())
     }
 

@@ -191,7 +191,7 @@ impl<B: Backend, V: Verifier> Shard<B, V> {
         let was_blocked = conn.is_blocked();
         conn.stage = Stage::Leaving(Leaving { until, listens });
         let written = conn
-            .write(frames.as_slice())
+            .write_last(frames.as_slice())
             .and_then(|()| conn.end_if_done());
         let is_blocked = conn.is_blocked();
         self.stats.wrote(&frames);

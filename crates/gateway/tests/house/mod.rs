@@ -97,18 +97,19 @@ impl House {
 
     /// The client's end of a connection that was handed over, and its permit's end.
     pub(crate) async fn admit(&self, guest: Guest) -> (TcpStream, Released) {
-        let (client, handover, released) = self.handover(guest).await;
+        let (client, handover, released) = self.arrive(guest).await;
         assert!(self.shards.hand_over(handover).is_ok());
         (client, released)
     }
 
     /// Whether the shard of the guest's conversation refuses it.
     pub(crate) async fn is_refused(&self, guest: Guest) -> bool {
-        let (_client, handover, _released) = self.handover(guest).await;
+        let (_client, handover, _released) = self.arrive(guest).await;
         matches!(self.shards.hand_over(handover), Err(Refused(_)))
     }
 
-    async fn handover(&self, guest: Guest) -> (TcpStream, Box<Handover>, Released) {
+    /// A connection that is not handed over yet: the client's end, ours, and its permit's end.
+    pub(crate) async fn arrive(&self, guest: Guest) -> (TcpStream, Box<Handover>, Released) {
         let address = self.listener.local_addr().unwrap();
         let client = TcpStream::connect(address).await.unwrap();
         let (socket, _) = self.listener.accept().unwrap();
