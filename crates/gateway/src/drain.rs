@@ -76,12 +76,12 @@ async fn send_away(node: &Node) {
 /// The asking takes the first half of the span, the closing the second.
 async fn in_order(node: &Node, begin: Instant, span: Duration) {
     let half = span / 2;
-    let after_ms = u64::try_from(half.as_millis()).unwrap_or(u64::MAX);
+    let within_ms = u64::try_from(half.as_millis()).unwrap_or(u64::MAX);
     tracing::info!(
-        after_ms,
+        within_ms,
         "draining: extended clients are asked to reconnect elsewhere"
     );
-    node.shards.drain(after_ms).await;
+    node.shards.drain(within_ms).await;
     tokio::time::sleep_until(begin + half).await;
     tracing::info!(members = node.members(), "draining: closing the others");
     close_paced(node, half).await;

@@ -43,10 +43,10 @@ pub struct Handover {
 pub enum ToShard {
     /// A connection comes in.
     Connection(Box<Handover>),
-    /// The node is leaving: extended members are asked to reconnect elsewhere after `after_ms`.
+    /// The node is leaving: extended members are asked to reconnect elsewhere within `within_ms`.
     Drain {
-        /// Told to the clients.
-        after_ms: u64,
+        /// Each client is told a random time up to this.
+        within_ms: u64,
     },
     /// Close one in `one_in` of the connections that are here (rounded up; 1: all of them).
     ClosePart {
@@ -112,10 +112,10 @@ impl Shards {
         self.handles.iter().map(ShardHandle::connections).sum()
     }
 
-    /// Asks extended members everywhere to reconnect elsewhere after `after_ms`.
-    pub async fn drain(&self, after_ms: u64) {
+    /// Asks extended members everywhere to reconnect elsewhere within `within_ms`.
+    pub async fn drain(&self, within_ms: u64) {
         for handle in &self.handles {
-            handle.tell(ToShard::Drain { after_ms }).await;
+            handle.tell(ToShard::Drain { within_ms }).await;
         }
     }
 

@@ -456,13 +456,14 @@ impl Room {
         cx.effects.push(Effect::Write(member));
     }
 
-    /// This node is leaving: asks extended members to reconnect elsewhere after `after_ms`.
-    pub fn on_drain(&mut self, after_ms: u64, cx: &mut Context<'_>) {
+    /// This node is leaving: asks extended members to reconnect elsewhere within `within_ms`, each
+    /// at a random time of its own, so that the other nodes are not met by all at once.
+    pub fn on_drain(&mut self, within_ms: u64, cx: &mut Context<'_>) {
         let reason = parlance_protocol::ReconnectReason::Drain;
-        let text = ServerFrame::Reconnect { after_ms, reason }.encode();
         for (index, member) in &mut self.members {
             if member.extended {
-                member.tell(text.clone());
+                let after_ms = (cx.random)() % within_ms.saturating_add(1);
+                member.tell(ServerFrame::Reconnect { after_ms, reason }.encode());
                 cx.effects.push(Effect::Write(key_of(index)));
             }
         }

@@ -315,7 +315,7 @@ impl<B: Backend, V: Verifier> Shard<B, V> {
     fn told(&mut self, told: Option<ToShard>) {
         match told {
             Some(ToShard::Connection(handover)) => self.join(*handover),
-            Some(ToShard::Drain { after_ms }) => self.drain(after_ms),
+            Some(ToShard::Drain { within_ms }) => self.drain(within_ms),
             Some(ToShard::ClosePart {
                 one_in,
                 code,

@@ -250,10 +250,10 @@ impl<B: Backend, V: Verifier> Shard<B, V> {
         }
     }
 
-    pub(super) fn drain(&mut self, after_ms: u64) {
+    pub(super) fn drain(&mut self, within_ms: u64) {
         let rooms: Vec<RoomKey> = self.by_conversation.values().copied().collect();
         for room in rooms {
-            self.with(room, |room, cx| room.on_drain(after_ms, cx));
+            self.with(room, |room, cx| room.on_drain(within_ms, cx));
         }
     }
 

@@ -29,7 +29,7 @@ async fn members_are_asked_then_closed_in_ever_greater_parts_and_the_shards_end_
     let _client = gateway.dial("u1", "c1").connect().await;
     let member = gateway.member().await;
     let (leaving, mut inbox) = gateway.drain(never());
-    assert_eq!(told(&mut inbox).await, Told::Drain { after_ms: 200 });
+    assert_eq!(told(&mut inbox).await, Told::Drain { within_ms: 200 });
     for one_in in (1..=4).rev() {
         let Told::ClosePart {
             one_in: part,
@@ -71,7 +71,7 @@ async fn whoever_does_not_end_within_the_grace_is_cut_and_counted() {
     let _client = gateway.dial("u1", "c1").connect().await;
     let _member = gateway.member().await;
     let (leaving, mut inbox) = gateway.drain(never());
-    assert_eq!(told(&mut inbox).await, Told::Drain { after_ms: 0 });
+    assert_eq!(told(&mut inbox).await, Told::Drain { within_ms: 0 });
     assert!(matches!(told(&mut inbox).await, Told::ClosePart { one_in, .. } if one_in.get() == 1));
     assert_eq!(told(&mut inbox).await, Told::Stop);
     drop(inbox);

@@ -32,7 +32,7 @@ pub(crate) struct Gateway {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Told {
     Drain {
-        after_ms: u64,
+        within_ms: u64,
     },
     ClosePart {
         one_in: NonZeroU32,
@@ -120,7 +120,7 @@ impl Gateway {
 
 pub(crate) async fn told(inbox: &mut mpsc::Receiver<ToShard>) -> Told {
     match soon(inbox.recv()).await {
-        Some(ToShard::Drain { after_ms }) => Told::Drain { after_ms },
+        Some(ToShard::Drain { within_ms }) => Told::Drain { within_ms },
         Some(ToShard::ClosePart {
             one_in,
             code,
