@@ -1,1 +1,30 @@
-fn main() {}
+//! `parlance`: the commands, the configuration, and the wiring of the other crates into a process.
+//!
+//! Nothing here knows the protocol or keeps state of conversations; this is the only crate that
+//! knows all the others, the command line, and where metrics and logs go.
+
+mod chat;
+mod cli;
+mod commands;
+mod config;
+mod demo;
+mod descriptors;
+mod failure;
+mod logging;
+mod observe;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return failure::of_command_line(&error),
+    };
+    match commands::run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

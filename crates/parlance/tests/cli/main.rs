@@ -1,0 +1,11 @@
+//! The real binary, run as its users run it.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failure to set a test up is a failed test"
+)]
+
+mod commands;
+mod config;
+mod serve;
+mod support;
