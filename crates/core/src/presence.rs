@@ -219,6 +219,12 @@ impl Presence {
         self.by_writing().take(SAMPLE_USERS)
     }
 
+    /// Whether the port may still have to be told that somebody left.
+    #[must_use]
+    pub fn holds_leaves(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// When [`Presence::on_deadline`] wants to be called. May be too early, never too late.
     #[must_use]
     pub fn deadline(&self) -> Option<Mono> {

@@ -245,6 +245,12 @@ impl Receipts {
         pace::highest(&self.cursors)
     }
 
+    /// Whether something waits to be handed to the port.
+    #[must_use]
+    pub fn has_waiting(&self) -> bool {
+        self.pace.as_ref().is_some_and(|pace| pace.has_waiting())
+    }
+
     /// When [`Receipts::on_deadline`] wants to be called. May be too early, never too late.
     #[must_use]
     pub fn deadline(&self) -> Option<Mono> {

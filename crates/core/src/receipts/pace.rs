@@ -84,6 +84,12 @@ impl Pace {
         full
     }
 
+    pub(super) fn has_waiting(&self) -> bool {
+        self.windows
+            .iter()
+            .any(|(_, window)| window.waiting.is_some())
+    }
+
     /// When something comes due, or this may be dropped.
     pub(super) fn deadline(&self) -> Mono {
         if self.windows.is_empty() {

@@ -127,14 +127,27 @@ impl Room {
             cx.effects.push(Effect::Deadline);
         }
         self.read_on(cx);
-        if !self.is_reading() {
-            self.greet_all(cx);
+        self.greet_waiting(cx);
+    }
+
+    /// Tries a failed reading again, if it is still needed.
+    pub(super) fn splice_deadline(&mut self, cx: &mut Context<'_>) {
+        if self
+            .splice
+            .retry_at
+            .take_if(|at| *at <= cx.now.mono)
+            .is_some()
+        {
+            self.read_on(cx);
+            self.greet_waiting(cx);
         }
     }
 
-    /// Whether a reading is under way or will be tried again.
-    pub(super) fn is_reading(&self) -> bool {
-        self.splice.asked || self.splice.retry_at.is_some()
+    /// Greets those who waited for a reading, if none is under way any more.
+    fn greet_waiting(&mut self, cx: &mut Context<'_>) {
+        if !self.splice.asked && self.splice.retry_at.is_none() {
+            self.greet_all(cx);
+        }
     }
 
     /// The next event of the conversation.

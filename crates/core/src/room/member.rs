@@ -35,7 +35,7 @@ pub(crate) struct Joining {
     pub(crate) since: Option<Box<str>>,
     /// The member's cursor, or the first page of its replay, was asked for.
     pub(crate) asked: bool,
-    /// The log was read again because of `since`, or is being read.
+    /// The log was read again for this greeting, or is being read.
     pub(crate) read_on: bool,
 }
 

@@ -410,10 +410,7 @@ impl Room {
         self.typing_deadline(cx);
         self.presence_deadline(cx);
         self.receipts_deadline(cx);
-        if self.splice.retry_at.is_some_and(|at| at <= cx.now.mono) {
-            self.splice.retry_at = None;
-            self.read_on(cx);
-        }
+        self.splice_deadline(cx);
         self.note_empty(cx);
     }
 
@@ -510,8 +507,12 @@ impl Room {
         Some(member)
     }
 
+    /// What others do elsewhere keeps no room: only what is owed for those who were here does.
     fn note_empty(&mut self, cx: &Context<'_>) {
-        let empty = self.members.is_empty() && self.pending.is_empty() && self.deadline().is_none();
+        let empty = self.members.is_empty()
+            && self.pending.is_empty()
+            && !self.presence.holds_leaves()
+            && !self.receipts.has_waiting();
         self.empty_since = match self.empty_since {
             _ if !empty => None,
             Some(since) => Some(since),

@@ -35,9 +35,6 @@ enum Start {
     Behind(Position),
     /// As `Behind`, and what the client named does not exist.
     Lost(Position),
-    /// The client names something beyond the head: another node may have told it more than this
-    /// one has heard, so the log is read before that is called lost.
-    Ahead,
 }
 
 impl Room {
@@ -60,8 +57,16 @@ impl Room {
             let (asker, user) = (Asker::of(key, member), member.user.clone());
             return self.ask(Request::Cursor(user), Pending::Cursor(asker), cx);
         }
-        let (since, may_be_ahead) = (joining.since.take(), !joining.read_on);
-        match self.start(since.as_deref(), may_be_ahead) {
+        let since = joining.since.as_deref().and_then(Position::parse);
+        if since.is_some_and(|since| since > self.head) && !joining.read_on {
+            // Another node may have told this client more than this one has heard yet: the log is
+            // read before that is called lost, and then the greeting is tried again.
+            joining.read_on = true;
+            self.splice.doubt = true;
+            return self.read_on(cx);
+        }
+        let since = joining.since.take();
+        match self.start(since.as_deref()) {
             Start::Head => {
                 self.begin(key, self.head, false, cx);
                 self.caught_up(key, cx);
@@ -75,34 +80,16 @@ impl Room {
                 self.read_from(key, last);
                 cx.effects.push(Effect::Write(key));
             }
-            Start::Ahead => self.wait_for_reading(key, since, cx),
         }
     }
 
-    /// Greets again when a reading that begins from now on has been made.
-    fn wait_for_reading(&mut self, key: MemberKey, since: Option<Box<str>>, cx: &mut Context<'_>) {
-        let Some(member) = self.members.get_mut(index(key)) else {
-            return;
-        };
-        let Feed::Joining(joining) = &mut member.feed else {
-            return;
-        };
-        joining.since = since;
-        joining.read_on = true;
-        self.splice.doubt = true;
-        self.read_on(cx);
-    }
-
-    fn start(&self, since: Option<&str>, may_be_ahead: bool) -> Start {
+    fn start(&self, since: Option<&str>) -> Start {
         let Some(since) = since else {
             return Start::Head;
         };
         let Some(position) = Position::parse(since) else {
             return Start::Lost(self.head);
         };
-        if may_be_ahead && position > self.head {
-            return Start::Ahead;
-        }
         let surviving = self.lineage.surviving(position);
         if surviving < position {
             Start::Lost(surviving)
@@ -256,7 +243,9 @@ impl Room {
         let (user, extended) = (member.user.clone(), member.extended);
         let connection_id = format!("{:016x}", member.connection_id);
         if extended {
-            let read_id = self.receipts.cursor(&user).unwrap_or_default().read;
+            // A cursor may be heard before the messages that it is past.
+            let cursor = self.receipts.cursor(&user).unwrap_or_default();
+            let read_id = cursor.read.min(self.head.id);
             let hello = ServerFrame::Hello {
                 conversation_id: self.conversation.as_str().to_owned().into(),
                 user_id: user.as_str().into(),

@@ -140,7 +140,17 @@ impl Connection {
                 assert_ne!(*user_id, *self.user.as_str(), "never about oneself");
             }
             ServerFrame::Error { code, .. } => self.on_error(code),
-            ServerFrame::Hello { resumed, .. } => self.on_hello(resumed),
+            ServerFrame::Hello {
+                resumed,
+                head_id,
+                read_id,
+                unread,
+                ..
+            } => {
+                assert!(read_id <= head_id && head_id <= truth.head().id);
+                assert_eq!(unread, head_id.get() - read_id.get(), "ids are dense here");
+                self.on_hello(resumed);
+            }
             ServerFrame::Live { position } => self.on_live(position, truth),
             ServerFrame::Gap { from, to } => self.on_gap(from, to, truth),
             ServerFrame::Resync { lost_after, .. } => {

@@ -57,6 +57,10 @@ enum Step {
     Doubt {
         node: usize,
     },
+    /// The room is dropped, if it is empty.
+    Drop {
+        node: usize,
+    },
     /// Everything of this node arrives.
     Settle {
         node: usize,
@@ -140,8 +144,9 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (node(), any::<u8>(), fails()).prop_map(
             |(node, pick, again)| Step::Hear { node, pick, again }
         ),
-        2 => (node(), any::<u8>()).prop_map(|(node, pick)| Step::Lose { node, pick }),
+        5 => (node(), any::<u8>()).prop_map(|(node, pick)| Step::Lose { node, pick }),
         1 => node().prop_map(|node| Step::Doubt { node }),
+        1 => node().prop_map(|node| Step::Drop { node }),
         3 => node().prop_map(|node| Step::Settle { node }),
         2 => (0_u64..3_000).prop_map(|ms| Step::Wait { ms }),
     ]
@@ -174,6 +179,7 @@ fn run(world: &mut World, step: Step) {
         Step::Hear { node, pick, again } => world.hear(node, pick, again),
         Step::Lose { node, pick } => world.lose(node, pick),
         Step::Doubt { node } => world.doubt(node),
+        Step::Drop { node } => world.drop_room(node),
         Step::Settle { node } => world.settle_node(node),
         Step::Wait { ms } => world.wait(ms),
     }

@@ -62,6 +62,43 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// A node without a room's history, with small bounds that runs reach.
+    fn new(now: Now) -> Self {
+        let settings = Settings {
+            actions_per_second: 0,
+            resume_events: 20,
+            ring_entries: 12,
+            ring_bytes: 2_000,
+            ..Settings::default()
+        };
+        let conversation = ConversationId::new("room").expect("it is valid");
+        Self {
+            room: Room::new(conversation, Arc::new(settings), now),
+            opening: Opening::No,
+            subscribed: false,
+            inbox: Vec::new(),
+            owes_doubt: false,
+            appends: VecDeque::new(),
+            asked: Vec::new(),
+            answers: Vec::new(),
+            woken: BTreeSet::new(),
+            deadline: None,
+            connections: BTreeMap::new(),
+            joined: BTreeSet::new(),
+        }
+    }
+
+    /// Whether the room may be dropped. If it says so, nothing of it is left anywhere.
+    fn is_over(&self) -> bool {
+        if self.room.empty_since().is_none() {
+            return false;
+        }
+        assert!(self.connections.is_empty() && self.joined.is_empty());
+        let awaits_nothing =
+            self.appends.is_empty() && self.asked.is_empty() && self.answers.is_empty();
+        awaits_nothing && matches!(self.opening, Opening::No)
+    }
+
     fn is_quiet(&self) -> bool {
         matches!(self.opening, Opening::No)
             && self.inbox.is_empty()
@@ -145,31 +182,9 @@ impl World {
             mono: Mono(1_000),
             wall: UnixMicros(1_700_000_000_000_000),
         };
-        let settings = Arc::new(Settings {
-            actions_per_second: 0,
-            resume_events: 20,
-            ring_entries: 12,
-            ring_bytes: 2_000,
-            ..Settings::default()
-        });
-        let conversation = ConversationId::new("room").expect("it is valid");
-        let node = || Node {
-            room: Room::new(conversation.clone(), settings.clone(), now),
-            opening: Opening::No,
-            subscribed: false,
-            inbox: Vec::new(),
-            owes_doubt: false,
-            appends: VecDeque::new(),
-            asked: Vec::new(),
-            answers: Vec::new(),
-            woken: BTreeSet::new(),
-            deadline: None,
-            connections: BTreeMap::new(),
-            joined: BTreeSet::new(),
-        };
         Self {
             truth: Truth::default(),
-            nodes: (0..NODES).map(|_| node()).collect(),
+            nodes: (0..NODES).map(|_| Node::new(now)).collect(),
             now,
             random: 0,
             next_connection: 0,
@@ -477,6 +492,13 @@ impl World {
     pub(crate) fn doubt(&mut self, node: usize) {
         self.nodes[node].owes_doubt = false;
         self.enter(node, |room, cx| room.on_heard(Heard::Doubt, cx));
+    }
+
+    /// Drops the room, if it says that it may be.
+    pub(crate) fn drop_room(&mut self, node: usize) {
+        if self.nodes[node].is_over() {
+            self.nodes[node] = Node::new(self.now);
+        }
     }
 
     /// Time passes, and whoever asked for it is called.
