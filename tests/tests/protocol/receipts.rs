@@ -59,6 +59,22 @@ async fn neither_a_fetch_nor_another_pong_proves_anything() {
 }
 
 #[tokio::test]
+async fn a_device_that_came_later_proves_nothing_of_what_was_there_before() {
+    let server = Parlance::shared();
+    let room = room();
+    let mut ann = join(&server, &room, "ann").await;
+    ann.say("before", "a").await;
+    let mut bob = join(&server, &room, "bob").await;
+    ann.send(json!({"action": "typing", "is_typing": true}))
+        .await;
+    bob.expect("typing").await;
+    bob.fence().await;
+    assert!(!any(&ann.fence().await, "message.status"));
+    ann.say("after", "b").await;
+    assert_eq!(status(&mut ann, "2").await["status"], "delivered");
+}
+
+#[tokio::test]
 async fn an_own_device_proves_nothing() {
     let server = Parlance::shared();
     let room = room();

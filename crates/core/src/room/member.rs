@@ -66,6 +66,8 @@ pub(crate) struct Member {
     pub(crate) feed: Feed,
     /// The last durable position that this socket was given.
     pub(crate) last: Position,
+    /// Up to here messages were there when this socket came, and it was not given them.
+    pub(crate) not_given: MessageId,
     direct: VecDeque<Direct>,
     direct_bytes: u32,
     /// Actions that wait for a look-up of an earlier one, so that their order is kept.
@@ -107,6 +109,7 @@ impl Member {
                 read_on: false,
             })),
             last: Position::ZERO,
+            not_given: MessageId::ZERO,
             direct: VecDeque::new(),
             direct_bytes: 0,
             held: Some(Box::default()),
@@ -125,6 +128,11 @@ impl Member {
         self.direct_bytes = self.direct_bytes.saturating_add(text.len() as u32);
         self.direct.push_back(Direct::Text(text));
         bears
+    }
+
+    /// Up to which message a pong proves receipt; `None` when this socket was given none.
+    pub(crate) fn provable(&self) -> Option<MessageId> {
+        (self.last.id > self.not_given).then_some(self.last.id)
     }
 
     pub(crate) fn ping(&mut self, nonce: [u8; 8]) {

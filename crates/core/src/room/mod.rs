@@ -572,7 +572,7 @@ impl Room {
         it.pinged_at = Some(cx.now.mono);
         it.proof = Some(member::Proof {
             nonce,
-            up_to: it.last.id,
+            up_to: it.provable().unwrap_or_default(),
         });
     }
 }

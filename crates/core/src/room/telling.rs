@@ -69,6 +69,7 @@ impl Room {
         match self.start(since.as_deref()) {
             Start::Head => {
                 self.begin(key, self.head, false, cx);
+                self.not_given(key);
                 self.caught_up(key, cx);
             }
             Start::Behind(since) => self.resume(key, since, cx),
@@ -76,6 +77,7 @@ impl Room {
                 cx.effects
                     .push(Effect::Count(Counted::Resume(ResumeSource::Lost)));
                 self.begin(key, last, false, cx);
+                self.not_given(key);
                 self.tell_lost(key, last, cx);
                 self.read_from(key, last);
                 cx.effects.push(Effect::Write(key));
@@ -263,6 +265,13 @@ impl Room {
             self.tell(key, &hello, cx);
         }
         self.release(key, cx);
+    }
+
+    /// Nothing so far was written to this member: its pong proves nothing of it.
+    fn not_given(&mut self, key: MemberKey) {
+        if let Some(member) = self.members.get_mut(index(key)) {
+            member.not_given = member.last.id;
+        }
     }
 
     fn limits(&self) -> parlance_protocol::Limits {
@@ -480,13 +489,10 @@ impl Room {
                 later = true;
             }
         }
-        if owes_proof {
+        if owes_proof && let Some(up_to) = member.provable() {
             if due(member.pinged_at) {
                 let nonce = (cx.random)().to_be_bytes();
-                member.proof = Some(Proof {
-                    nonce,
-                    up_to: member.last.id,
-                });
+                member.proof = Some(Proof { nonce, up_to });
                 member.pinged_at = Some(cx.now.mono);
                 sink.ping(nonce);
             } else {
@@ -500,16 +506,15 @@ impl Room {
 
     /// Whether this member's pong would tell a connected author something new.
     pub(super) fn owes_proof(&self, key: MemberKey, member: &Member) -> bool {
+        let known = || {
+            let cursor = self.receipts.cursor(&member.user);
+            cursor.unwrap_or_default().delivered
+        };
         member.proof.is_none()
             && matches!(member.feed, Feed::Ring { .. })
             && self.sampled.contains(&key)
             && self.receipts.wants_proof()
-            && self
-                .receipts
-                .cursor(&member.user)
-                .unwrap_or_default()
-                .delivered
-                < member.last.id
+            && member.provable().is_some_and(|id| known() < id)
     }
 }
 
