@@ -5,6 +5,7 @@
 //! wrote a token to its log.
 
 use std::{
+    ffi::OsString,
     io::{BufRead, BufReader},
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -79,7 +80,8 @@ impl Parlance {
         Setup::default().start()
     }
 
-    /// One server for all tests that run at the same time in this process.
+    /// One server for all tests that run at the same time in this process. Users are not limited
+    /// there, so that tests may share their names.
     #[must_use]
     pub fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Parlance>> = Mutex::new(Weak::new());
@@ -87,7 +89,8 @@ impl Parlance {
         if let Some(running) = shared.upgrade() {
             return running;
         }
-        let started = Arc::new(Self::start());
+        let setup = Setup::default().set("limits.connections_per_user", "0");
+        let started = Arc::new(setup.set("limits.user_actions_per_second", "0").start());
         *shared = Arc::downgrade(&started);
         started
     }
@@ -239,7 +242,12 @@ impl Drop for Parlance {
 
 impl Running {
     fn start(dir: &Path, settings: &[(String, String)]) -> Self {
-        let mut child = Command::new(binary())
+        let mut serve = Command::new(binary());
+        let own = |name: &OsString| name.to_string_lossy().starts_with("PARLANCE_");
+        for (name, _) in std::env::vars_os().filter(|(name, _)| own(name)) {
+            serve.env_remove(name);
+        }
+        let mut child = serve
             .args(["serve", "--data-dir"])
             .arg(dir)
             // Ours, and to the server an unknown setting.

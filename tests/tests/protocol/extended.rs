@@ -22,7 +22,7 @@ async fn the_greeting_is_first_and_one_reading() {
     assert!(!hello["connection_id"].as_str().unwrap().is_empty());
     let expected = json!({"type": "hello", "conversation_id": room, "user_id": "bob",
         "connection_id": hello["connection_id"], "epoch": 0, "head_id": "3",
-        "stored_id": "3", "read_id": "1", "unread": 2, "resumed": true, "durable": true,
+        "stored_id": "3", "read_id": "1", "unread": 2, "resumed": false, "durable": true,
         "heartbeat_ms": 25_000, "limits": {"frame_bytes": 65_536, "content_bytes": 16_384,
             "local_id_bytes": 128, "read_ids": 500, "page": 100, "actions_per_second": 20,
             "actions_burst": 40, "resume_events": 5_000}});

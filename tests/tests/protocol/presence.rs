@@ -122,7 +122,7 @@ async fn at_most_50_are_named_and_those_who_wrote_last_first() {
         others.push(join(&server, "many", &format!("user-{number}")).await);
     }
     for number in [7, 31] {
-        others[number].say("hello", "x").await;
+        others[number].say("hello", &format!("of {number}")).await;
     }
     let mut late = server.dial("many", "late").connect().await;
     let told = late.fence().await;
@@ -133,7 +133,7 @@ async fn at_most_50_are_named_and_those_who_wrote_last_first() {
         .collect();
     assert_eq!(named.len(), 50);
     assert_eq!(named.iter().collect::<BTreeSet<_>>().len(), 50);
-    assert_eq!(&named[..2], ["user-31", "user-7"]);
+    assert_eq!(&named[..2], ["user-31", "user-7"], "{named:?}");
 }
 
 #[tokio::test]
