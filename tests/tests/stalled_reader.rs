@@ -23,10 +23,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 /// Unanswered sends: a stopped reader is cut after a minute, so this must be quick.
-const WINDOW: usize = 32;
+const WINDOW: usize = 64;
 const CHUNK: usize = 50;
-/// So much that what a stopped reader misses does not fit into the buffers of its socket.
-const CONTENT_BYTES: usize = 1_000;
+/// What a stopped reader misses does not fit into the buffers of its socket.
+const MISSED_BYTES: usize = 30_000_000;
 const MIB: f64 = 1024.0 * 1024.0;
 
 #[tokio::test]
@@ -73,6 +73,7 @@ struct Conversation {
     server: Parlance,
     writer: Client,
     reader: Reader,
+    content: String,
     sent: usize,
     latencies: Vec<Duration>,
     rss_before: u64,
@@ -89,6 +90,7 @@ impl Conversation {
             server,
             writer,
             reader,
+            content: "x".repeat(MISSED_BYTES / count),
             sent: 0,
             latencies: Vec::new(),
             rss_before: 0,
@@ -100,7 +102,7 @@ impl Conversation {
     }
 
     async fn pass(&mut self, messages: usize) {
-        let latencies = write(&mut self.writer, self.sent, self.sent + messages).await;
+        let latencies = write(&mut self.writer, &self.content, messages).await;
         self.latencies.extend(latencies);
         self.sent += messages;
     }
@@ -117,14 +119,13 @@ impl Conversation {
     }
 }
 
-/// Sends the messages `from + 1` to `to`; the time to each acknowledgement.
-async fn write(writer: &mut Client, from: usize, to: usize) -> Vec<Duration> {
+/// Sends messages; the time to each acknowledgement.
+async fn write(writer: &mut Client, content: &str, messages: usize) -> Vec<Duration> {
     let mut sent_at = Vec::new();
     let mut latencies = Vec::new();
-    while latencies.len() < to - from {
-        while sent_at.len() < to - from && sent_at.len() < latencies.len() + WINDOW {
+    while latencies.len() < messages {
+        while sent_at.len() < messages.min(latencies.len() + WINDOW) {
             sent_at.push(Instant::now());
-            let content = "x".repeat(CONTENT_BYTES);
             writer
                 .send(json!({"action": "send_message", "content": content}))
                 .await;

@@ -250,8 +250,6 @@ impl Running {
         let mut child = serve
             .args(["serve", "--data-dir"])
             .arg(dir)
-            // Ours, and to the server an unknown setting.
-            .env_remove("PARLANCE_BIN")
             .env("PARLANCE_LISTEN", "127.0.0.1:0")
             .env("PARLANCE_ADMIN__LISTEN", "127.0.0.1:0")
             .env("PARLANCE_AUTH__HMAC_SECRET", SECRET)
