@@ -148,6 +148,12 @@ impl Parlance {
         Dial::new(self.address(), conversation).token(&self.mint(claims), TokenPlace::Query)
     }
 
+    /// The process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.running.child.id()
+    }
+
     /// Resident memory of the process, in bytes.
     #[must_use]
     pub fn rss_bytes(&self) -> u64 {

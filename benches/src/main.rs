@@ -1,0 +1,182 @@
+//! `make bench`: the gateway beside a floor that only calls `send()`, in one run.
+//!
+//! Server and floor are pinned to one core, the generator to the other; they take turns, round by
+//! round, so that what else the machine does hits all alike. Ratios of medians are the figures;
+//! absolute numbers say something about this machine only.
+
+mod servers;
+
+use std::{io::Write as _, time::Duration};
+
+use anyhow::Context as _;
+use clap::Parser;
+use parlance_loadgen::{fanout, process, storm};
+use servers::{Kind, Server};
+
+/// Measures fan-out and idle memory. Example: `bench --rounds 3`, `bench --only idle`.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// How often each server is measured.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Seconds that count, per server and round.
+    #[arg(long, default_value_t = 4)]
+    seconds: u64,
+    /// Conversations in the fan-out.
+    #[arg(long, default_value_t = 100)]
+    rooms: usize,
+    /// Members of each.
+    #[arg(long, default_value_t = 10)]
+    members: usize,
+    /// Messages under way in each conversation.
+    #[arg(long, default_value_t = 2)]
+    window: usize,
+    /// Connections for the idle memory.
+    #[arg(long, default_value_t = 10_000)]
+    connections: usize,
+    /// One part only.
+    #[arg(long, value_enum)]
+    only: Option<Part>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    Fanout,
+    Idle,
+}
+
+const SERVER_CORE: usize = 0;
+const GENERATOR_CORE: usize = 1;
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    process::pin_to(GENERATOR_CORE)?;
+    if arguments.only != Some(Part::Idle) {
+        measure_fanout(&arguments)?;
+    }
+    if arguments.only != Some(Part::Fanout) {
+        measure_idle(&arguments)?;
+    }
+    Ok(())
+}
+
+fn measure_fanout(arguments: &Arguments) -> anyhow::Result<()> {
+    let mut reports: Vec<Vec<fanout::Report>> = vec![Vec::new(); Kind::ALL.len()];
+    for round in 1..=arguments.rounds {
+        for (kind, reports) in Kind::ALL.iter().zip(&mut reports) {
+            say(&format!(
+                "fan-out, round {round} of {}: {}",
+                arguments.rounds,
+                kind.name()
+            ))?;
+            let report = one_fanout(*kind, arguments).with_context(|| kind.name())?;
+            reports.push(report);
+        }
+    }
+    print_fanout(arguments, &reports)
+}
+
+fn one_fanout(kind: Kind, arguments: &Arguments) -> anyhow::Result<fanout::Report> {
+    let server = Server::start(kind)?;
+    process::pin_process(server.pid(), SERVER_CORE)?;
+    let load = fanout::Fanout {
+        address: server.address(),
+        rooms: arguments.rooms,
+        members: arguments.members,
+        window: arguments.window,
+        content_bytes: 64,
+        warm_up: Duration::from_secs(1),
+        measured: Duration::from_secs(arguments.seconds),
+        server_pid: server.pid(),
+    };
+    fanout::run(&load, |room, member| {
+        server.path(room, &format!("user-{room}-{member}"))
+    })
+}
+
+fn print_fanout(arguments: &Arguments, reports: &[Vec<fanout::Report>]) -> anyhow::Result<()> {
+    let Arguments {
+        rooms,
+        members,
+        window,
+        ..
+    } = arguments;
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "\nfan-out, {rooms} rooms x {members} members, {window} under way in each"
+    )?;
+    writeln!(
+        out,
+        "{:<22} {:>13} {:>8} {:>11} {:>10} {:>10} {:>9} {:>9}",
+        "server", "deliveries/s", "ratio", "us/delivery", "p50 ms", "p99 ms", "missing", "doubled"
+    )?;
+    let floor = median(&reports[0], fanout::Report::deliveries_per_second);
+    for (kind, reports) in Kind::ALL.iter().zip(reports) {
+        let rate = median(reports, fanout::Report::deliveries_per_second);
+        let quantile = |q: f64| {
+            median(reports, |report| {
+                report.latency_us.value_at_quantile(q) as f64 / 1_000.0
+            })
+        };
+        writeln!(
+            out,
+            "{:<22} {:>13.0} {:>8.2} {:>11.2} {:>10.2} {:>10.2} {:>9} {:>9}",
+            kind.name(),
+            rate,
+            rate / floor,
+            median(reports, fanout::Report::server_us_per_delivery),
+            quantile(0.5),
+            quantile(0.99),
+            reports.iter().map(|report| report.missing).sum::<u64>(),
+            reports.iter().map(|report| report.duplicates).sum::<u64>(),
+        )?;
+        let busy = median(reports, fanout::Report::generator_busy);
+        if busy > 0.9 {
+            writeln!(
+                out,
+                "  the generator used {busy:.2} of its core: it was the bottleneck"
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn measure_idle(arguments: &Arguments) -> anyhow::Result<()> {
+    let server = Server::start(Kind::Synced)?;
+    say(&format!(
+        "idle: opening {} connections",
+        arguments.connections
+    ))?;
+    let hold = Duration::from_secs(3);
+    let report = storm::run(
+        server.address(),
+        server.pid(),
+        arguments.connections,
+        hold,
+        |index| {
+            // Two members in each conversation, each a user of its own.
+            server.path(index / 2, &format!("user-{index}"))
+        },
+    )?;
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "\nidle, {} authenticated connections, two in each conversation: {:.2} kB resident each \
+         (at most 3, better 1.6); {:.0} us of the server's CPU to connect one",
+        report.connections,
+        report.bytes_per_connection() / 1_000.0,
+        report.server_cpu.as_secs_f64() * 1e6 / report.connections as f64,
+    )?;
+    Ok(())
+}
+
+fn say(what: &str) -> anyhow::Result<()> {
+    writeln!(std::io::stderr(), "{what}").context("writing progress")
+}
+
+fn median<T>(values: &[T], of: impl Fn(&T) -> f64) -> f64 {
+    let mut values: Vec<f64> = values.iter().map(of).collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}

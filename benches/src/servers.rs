@@ -1,0 +1,109 @@
+//! The servers that are compared, as child processes.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::Context as _;
+use parlance_testkit::{server::Parlance, tokens::Claims};
+
+/// What is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Only `send()`.
+    Floor,
+    /// The gateway as it is used: an acknowledged message is on the disk.
+    Synced,
+    /// The same with the disk's synchronisation switched off, to see the gateway alone.
+    Unsynced,
+}
+
+impl Kind {
+    /// The floor first: the others are compared with it.
+    pub(crate) const ALL: [Self; 3] = [Self::Floor, Self::Synced, Self::Unsynced];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Floor => "raw send()",
+            Self::Synced => "parlance, fsynced",
+            Self::Unsynced => "parlance, not synced",
+        }
+    }
+}
+
+/// A running server. Dropping it ends it.
+pub(crate) enum Server {
+    Floor { child: Child, address: SocketAddr },
+    Gateway(Box<Parlance>),
+}
+
+impl Server {
+    /// Starts one. Rates are raised out of the way of the load.
+    pub(crate) fn start(kind: Kind) -> anyhow::Result<Self> {
+        let synced = match kind {
+            Kind::Floor => return start_floor(),
+            Kind::Synced => "true",
+            Kind::Unsynced => "false",
+        };
+        let gateway = Parlance::setup()
+            .set("shards", "1")
+            .set("log.sync", synced)
+            .set("limits.actions_per_second", "0")
+            .set("limits.user_actions_per_second", "0")
+            .start();
+        Ok(Self::Gateway(Box::new(gateway)))
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        match self {
+            Self::Floor { address, .. } => *address,
+            Self::Gateway(gateway) => gateway.address(),
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        match self {
+            Self::Floor { child, .. } => child.id(),
+            Self::Gateway(gateway) => gateway.pid(),
+        }
+    }
+
+    /// The path, with its token, of `user` in conversation number `room`.
+    pub(crate) fn path(&self, room: usize, user: &str) -> String {
+        match self {
+            Self::Floor { .. } => format!("/conversations/room-{room}/"),
+            Self::Gateway(gateway) => {
+                let token = gateway.mint(&Claims::of(user));
+                format!("/conversations/room-{room}/?token={token}")
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Self::Floor { child, .. } = self {
+            // Already gone is as good.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn start_floor() -> anyhow::Result<Server> {
+    let program = std::env::current_exe()?.with_file_name("raw-send");
+    let mut child = Command::new(&program)
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("starting {}: build it with this package", program.display()))?;
+    let stdout = child.stdout.take().context("stdout was asked for")?;
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line)?;
+    let address = line
+        .trim()
+        .parse()
+        .with_context(|| format!("the floor said {line:?}"))?;
+    Ok(Server::Floor { child, address })
+}
