@@ -1,12 +1,13 @@
 //! Prints what `docs/storage.md` says of speed, on this machine:
 //!
 //! ```text
-//! cargo run --release -p parlance-embedded --example measure -- DIR [MESSAGES]
+//! cargo run --release -p parlance-embedded --example measure -- DIR 1000000
+//! cargo run --release -p parlance-embedded --example measure -- DIR 0
 //! ```
 //!
-//! `DIR` is made and filled with `MESSAGES` (default 1,000,000) messages of 200 bytes in 1,000
-//! conversations. Closed loop: so many appends are always in flight. CPU is that of the whole
-//! process, this program's own part included.
+//! The first makes `DIR` and fills it with so many messages of 200 bytes in 1,000 conversations,
+//! without syncing. The second opens it again and measures with it. Closed loop: so many appends
+//! are always in flight. CPU is that of the whole process, this program's own part included.
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
 use std::{
@@ -140,33 +141,39 @@ fn rss_mb() -> Result<u64> {
     Ok(kb.context("VmRSS")?.parse::<u64>()? / 1024)
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
-    let mut arguments = std::env::args().skip(1);
-    let dir = arguments.next().context("usage: measure DIR [MESSAGES]")?;
-    let messages: u64 = arguments.next().map_or(Ok(1_000_000), |n| n.parse())?;
-    let mut load = Load::new()?;
+async fn fill(dir: &Path, load: &mut Load, messages: u64) -> Result<()> {
     let unsynced = Options {
         sync: false,
         ..Options::default()
     };
-    {
-        let backend = Embedded::open(Path::new(&dir), unsynced)?;
-        let (handle, _feed) = backend.attach();
-        for in_flight in [1, 10, 100] {
-            measure(&handle, &mut load, in_flight, "sync off, empty").await?;
-        }
-        println!("RSS {} MB after {} messages", rss_mb()?, load.sent);
-        let (started, cpu) = (Instant::now(), cpu()?);
-        let sent = load.sent;
-        let rest = messages.saturating_sub(sent);
-        append(&handle, &mut load, 1_000, |offered, _| offered >= rest).await?;
-        let per_append = (self::cpu()? - cpu).as_secs_f64() * 1e6 / rest as f64;
-        println!(
-            "sync off, 1000 in flight, up to {messages}: {:.0} appends/s, {per_append:.1} µs CPU each",
-            rest as f64 / started.elapsed().as_secs_f64()
-        );
-        println!("RSS {} MB after {} messages", rss_mb()?, load.sent);
+    let backend = Embedded::open(dir, unsynced)?;
+    let (handle, _feed) = backend.attach();
+    for in_flight in [1, 10, 100] {
+        measure(&handle, load, in_flight, "sync off").await?;
+    }
+    println!("RSS {} MB after {} messages", rss_mb()?, load.sent);
+    let (started, cpu) = (Instant::now(), cpu()?);
+    let rest = messages.saturating_sub(load.sent);
+    append(&handle, load, 1_000, |offered, _| offered >= rest).await?;
+    let per_append = (self::cpu()? - cpu).as_secs_f64() * 1e6 / rest as f64;
+    let rate = rest as f64 / started.elapsed().as_secs_f64();
+    println!("sync off, 1000 in flight: {rate:.0} appends/s, {per_append:.1} µs CPU each");
+    println!("RSS {} MB after {} messages", rss_mb()?, load.sent);
+    Ok(())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let dir = arguments.next().context("usage: measure DIR MESSAGES")?;
+    let messages: u64 = arguments
+        .next()
+        .context("usage: measure DIR MESSAGES")?
+        .parse()?;
+    let mut load = Load::new()?;
+    if messages > 0 {
+        fill(Path::new(&dir), &mut load, messages).await?;
+        return Ok(());
     }
     let started = Instant::now();
     let backend = Embedded::open(Path::new(&dir), Options::default())?;

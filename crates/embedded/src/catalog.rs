@@ -20,7 +20,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::OpenError;
 
 /// The engine's own tables and ours, see [`crate::tables`].
-const KEYSPACES: u64 = 1 + 5;
+const KEYSPACES: u64 = 1 + 6;
 
 /// The content of the engine's file `version`.
 const ENGINE_VERSION: &[u8] = b"FJL\x03";

@@ -22,10 +22,10 @@ use tokio::sync::oneshot;
 
 use crate::{
     Shared,
-    bus::FeedId,
+    bus::{FeedId, lock},
     generations::Generations,
     history,
-    keys::{self, NAME_BYTES},
+    keys::{self, NAME_BYTES, Number},
     space::Space,
     tables::{Batch, Tail, View},
     values::{self, Name, Stored},
@@ -41,7 +41,7 @@ const BATCH: usize = 1024;
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Conversations whose end is kept in memory, in each of two generations; 100 to 300 bytes each.
-const CACHED_TAILS: usize = 50_000;
+const CACHED_ENDS: usize = 50_000;
 
 /// Senders whose use of local ids is counted, in each of two generations.
 const CACHED_QUOTAS: usize = 50_000;
@@ -70,10 +70,19 @@ pub(crate) struct Request {
 pub(crate) struct Committer {
     shared: Arc<Shared>,
     jobs: Receiver<Job>,
-    tails: Generations<ConversationId, Tail>,
+    ends: Generations<ConversationId, End>,
+    /// Of the conversation that was numbered last.
+    last_number: Number,
     quotas: Generations<(ConversationId, UserId), Quota>,
     space: Space,
     flushed: Instant,
+}
+
+/// Where a conversation goes on.
+#[derive(Debug, Clone, Copy)]
+struct End {
+    number: Number,
+    tail: Tail,
 }
 
 /// How many local ids a sender used since when. Starts anew with the process.
@@ -92,22 +101,28 @@ struct Judged {
 struct Building<'a> {
     view: View<'a>,
     batch: Batch<'a>,
-    entries: Vec<(ConversationId, FeedId, Arc<Entry>)>,
-    names: HashMap<Vec<u8>, Name>,
+    entries: Vec<(Number, ConversationId, FeedId, Arc<Entry>)>,
+    names: HashMap<[u8; 4 + NAME_BYTES], Name>,
     /// Messages as they are after what this batch changes of them.
-    rows: HashMap<(ConversationId, MessageId), Row>,
+    rows: HashMap<(Number, MessageId), Row>,
 }
 
 impl Committer {
-    pub(crate) fn new(shared: Arc<Shared>, jobs: Receiver<Job>, space: Space) -> Self {
-        Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        jobs: Receiver<Job>,
+        space: Space,
+    ) -> Result<Self, Unavailable> {
+        let last_number = shared.tables.view().last_number()?;
+        Ok(Self {
             shared,
             jobs,
-            tails: Generations::new(CACHED_TAILS),
+            ends: Generations::new(CACHED_ENDS),
+            last_number,
             quotas: Generations::new(CACHED_QUOTAS),
             space,
             flushed: Instant::now(),
-        }
+        })
     }
 
     /// Until [`Job::Stop`].
@@ -168,20 +183,23 @@ impl Committer {
         shared.receipts.wrote(cursors);
         shared
             .bus
-            .entries(building.entries.iter().map(|(c, f, e)| (c, *f, e)));
+            .entries(building.entries.iter().map(|(_, c, f, e)| (c, *f, e)));
         for Judged { request, verdict } in judged {
             answer(request, verdict);
         }
+        shared.tables.make_way();
     }
 
     /// Whether the engine works and the disk has room.
     fn may_write(&mut self, idle: bool) -> Result<(), Unavailable> {
-        self.shared.healthy()?;
+        self.shared.failed()?;
         if idle && let Err(reason) = self.shared.tables.check() {
             self.shared.fail(&reason);
             return Err(reason);
         }
-        self.space.check()
+        let room = self.space.check();
+        lock(&self.shared.room).clone_from(&room);
+        room
     }
 
     /// Decides what becomes of a draft, and puts it into the batch if it is new.
@@ -191,9 +209,10 @@ impl Committer {
             draft,
             ..
         } = request;
+        let before = self.end(building, conversation)?;
         let name = draft.local_id.as_ref().map(|local_id| {
-            let digest: [u8; NAME_BYTES] = keys::name_digest(&draft.sender, local_id);
-            keys::name(conversation, digest)
+            let digest = keys::name_digest(&draft.sender, local_id);
+            keys::name(before.number, digest)
         });
         let event = values::event_digest(&draft.event);
         if let Some(name) = &name {
@@ -208,51 +227,38 @@ impl Committer {
                 return Ok(Appended::TooMany);
             }
         }
-        let (entry, tail) = self.place(building, request)?;
-        let position = entry.position;
-        building.put(request, &entry, tail.count)?;
+        let (entry, tail) = place(before.tail, draft)?;
+        let (number, position) = (before.number, entry.position);
+        building.put(number, request, &entry, tail.count)?;
         if let Some(key) = name {
             let name = Name { position, event };
-            building.batch.name(key.clone(), name);
+            building.batch.name(key, name);
             building.names.insert(key, name);
         }
-        self.tails.insert(conversation.clone(), tail);
+        if before.tail.count == 0 {
+            building.batch.conversation(conversation, number);
+        }
+        self.ends.insert(conversation.clone(), End { number, tail });
         Ok(Appended::New(entry))
     }
 
-    /// The draft in its place after the conversation's end, and the end after it.
-    fn place(
+    fn end(
         &mut self,
         building: &Building<'_>,
-        request: &Request,
-    ) -> Result<(Arc<Entry>, Tail), Unavailable> {
-        let Request {
-            conversation,
-            draft,
-            ..
-        } = request;
-        let before = match self.tails.get_mut(conversation) {
-            Some(tail) => *tail,
-            None => building.view.tail(conversation)?,
-        };
-        let is_message = draft.event.target().is_none();
-        let position = after(before.position, is_message)?;
-        let tail = Tail {
-            position,
-            t: draft.at.max(UnixMicros(before.t.0 + 1)),
-            ordinal: before.ordinal + u64::from(is_message),
-            count: before.count + 1,
-        };
-        let entry = Entry {
-            position,
-            prev: before.position,
-            t: tail.t,
-            ordinal: tail.ordinal,
-            sender: draft.sender.clone(),
-            local_id: draft.local_id.clone(),
-            event: draft.event.clone(),
-        };
-        Ok((Arc::new(entry), tail))
+        conversation: &ConversationId,
+    ) -> Result<End, Unavailable> {
+        if let Some(end) = self.ends.get_mut(conversation) {
+            return Ok(*end);
+        }
+        if let Some(number) = building.view.number(conversation)? {
+            let tail = building.view.tail(number)?;
+            return Ok(End { number, tail });
+        }
+        let number = self.last_number.0.checked_add(1).map(Number);
+        let number = number.ok_or_else(|| Unavailable::new("there are too many conversations"))?;
+        self.last_number = number;
+        let tail = Tail::default();
+        Ok(End { number, tail })
     }
 
     fn take_quota(
@@ -275,7 +281,7 @@ impl Committer {
 }
 
 impl Building<'_> {
-    fn name(&self, key: &[u8]) -> Result<Option<Name>, Unavailable> {
+    fn name(&self, key: &[u8; 4 + NAME_BYTES]) -> Result<Option<Name>, Unavailable> {
         match self.names.get(key) {
             Some(name) => Ok(Some(*name)),
             None => self.view.name(key),
@@ -284,11 +290,11 @@ impl Building<'_> {
 
     fn put(
         &mut self,
+        conversation: Number,
         request: &Request,
         entry: &Arc<Entry>,
         count: u64,
     ) -> Result<(), Unavailable> {
-        let conversation = &request.conversation;
         let value = Stored::encode(entry, count);
         match &entry.event {
             Event::Message { .. } => {
@@ -299,18 +305,19 @@ impl Building<'_> {
                 self.batch.event(conversation, entry.position, value);
             }
         }
-        let told = (conversation.clone(), request.origin, Arc::clone(entry));
+        let (id, origin) = (request.conversation.clone(), request.origin);
+        let told = (conversation, id, origin, Arc::clone(entry));
         self.entries.push(told);
         Ok(())
     }
 
     fn change(
         &mut self,
-        conversation: &ConversationId,
+        conversation: Number,
         id: MessageId,
         entry: &Entry,
     ) -> Result<(), Unavailable> {
-        let key = (conversation.clone(), id);
+        let key = (conversation, id);
         let known = match self.rows.remove(&key) {
             Some(row) => Some(row),
             None => match self.added(conversation, id) {
@@ -328,13 +335,35 @@ impl Building<'_> {
     }
 
     /// A message that this batch adds.
-    fn added(&self, conversation: &ConversationId, id: MessageId) -> Option<Row> {
+    fn added(&self, conversation: Number, id: MessageId) -> Option<Row> {
         let wanted = Position::of(id);
         let mut added = self.entries.iter();
-        let (_, _, entry) =
-            added.find(|(c, _, entry)| entry.position == wanted && c == conversation)?;
+        let (.., entry) =
+            added.find(|(c, .., entry)| entry.position == wanted && *c == conversation)?;
         Row::of(entry)
     }
+}
+
+/// The draft in its place after a conversation's end, and the end after it.
+fn place(before: Tail, draft: &Draft) -> Result<(Arc<Entry>, Tail), Unavailable> {
+    let is_message = draft.event.target().is_none();
+    let position = after(before.position, is_message)?;
+    let tail = Tail {
+        position,
+        t: draft.at.max(UnixMicros(before.t.0 + 1)),
+        ordinal: before.ordinal + u64::from(is_message),
+        count: before.count + 1,
+    };
+    let entry = Entry {
+        position,
+        prev: before.position,
+        t: tail.t,
+        ordinal: tail.ordinal,
+        sender: draft.sender.clone(),
+        local_id: draft.local_id.clone(),
+        event: draft.event.clone(),
+    };
+    Ok((Arc::new(entry), tail))
 }
 
 /// The next position for a message or another event.

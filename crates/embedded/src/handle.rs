@@ -69,7 +69,7 @@ impl Log for Handle {
         let conversation = conversation.clone();
         self.shared
             .readers
-            .run(move |tables| tables.view().tail(&conversation).map(head))
+            .run(move |tables| history::tail(tables, &conversation).map(head))
     }
 }
 

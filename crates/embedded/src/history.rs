@@ -7,7 +7,8 @@ use parlance_core::{
 use parlance_protocol::{Anchor, ConversationId, MessageId, Position, UserId};
 
 use crate::{
-    tables::{Tables, View},
+    keys::Number,
+    tables::{Tables, Tail, View},
     values::Stored,
 };
 
@@ -21,6 +22,9 @@ pub(crate) fn page(
     limit: u8,
 ) -> Result<Page, Unavailable> {
     let view = tables.view();
+    let Some(conversation) = view.number(conversation)? else {
+        return Ok(Page::default());
+    };
     let limit = usize::from(limit);
     let (older, newer) = match anchor {
         Anchor::Newest => (Some((None, limit)), None),
@@ -64,6 +68,9 @@ pub(crate) fn replay(
     limit: usize,
 ) -> Result<Replay, Unavailable> {
     let view = tables.view();
+    let Some(conversation) = view.number(conversation)? else {
+        return Ok(Replay::default());
+    };
     let mut messages = view.messages_from(conversation, next(after.id)).peekable();
     let mut events = view.events_after(conversation, after).peekable();
     let mut merged = Vec::new();
@@ -114,6 +121,9 @@ pub(crate) fn at(
     position: Position,
 ) -> Result<Option<Found>, Unavailable> {
     let view = tables.view();
+    let Some(conversation) = view.number(conversation)? else {
+        return Ok(None);
+    };
     let stored = if position.k == 0 {
         view.message(conversation, position.id)?
     } else {
@@ -130,7 +140,7 @@ pub(crate) fn at(
 /// A message as it is shown at present.
 pub(crate) fn row(
     view: &View<'_>,
-    conversation: &ConversationId,
+    conversation: Number,
     id: MessageId,
 ) -> Result<Option<Row>, Unavailable> {
     let stored = view.message(conversation, id)?;
@@ -152,6 +162,9 @@ pub(crate) fn authored(
     limit: usize,
 ) -> Result<Vec<MessageId>, Unavailable> {
     let view = tables.view();
+    let Some(conversation) = view.number(conversation)? else {
+        return Ok(Vec::new());
+    };
     let messages = view.messages_below(conversation, Some(next(up_to)));
     let mut ids = Vec::new();
     for message in messages.take(AUTHORED_SCAN) {
@@ -167,6 +180,14 @@ pub(crate) fn authored(
     Ok(ids)
 }
 
+pub(crate) fn tail(tables: &Tables, conversation: &ConversationId) -> Result<Tail, Unavailable> {
+    let view = tables.view();
+    match view.number(conversation)? {
+        Some(number) => view.tail(number),
+        None => Ok(Tail::default()),
+    }
+}
+
 /// The id after `id`. Ids end far below where this would saturate.
 fn next(id: MessageId) -> MessageId {
     MessageId::new(id.get() + 1).unwrap_or(id)
@@ -175,7 +196,7 @@ fn next(id: MessageId) -> MessageId {
 /// The message that a page around `id` is around: itself, or the nearest below it, or the first.
 fn nearest(
     view: &View<'_>,
-    conversation: &ConversationId,
+    conversation: Number,
     id: MessageId,
 ) -> Result<Option<MessageId>, Unavailable> {
     let below = view.messages_below(conversation, Some(next(id))).next();
@@ -201,11 +222,7 @@ fn take(
 }
 
 /// Applies what edits and deletes made of `rows`, which are ascending by id.
-fn change(
-    view: &View<'_>,
-    conversation: &ConversationId,
-    rows: &mut [Row],
-) -> Result<(), Unavailable> {
+fn change(view: &View<'_>, conversation: Number, rows: &mut [Row]) -> Result<(), Unavailable> {
     let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
         return Ok(());
     };

@@ -26,7 +26,7 @@ mod values;
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock,
         mpsc::{SyncSender, sync_channel},
     },
     thread::JoinHandle,
@@ -53,6 +53,9 @@ pub struct Options {
     pub sync: bool,
     /// Memory for blocks of the history that were read lately.
     pub cache_bytes: u64,
+    /// Free disk space below which no append is taken. It keeps room for what the engine has to
+    /// write besides; without it a full disk ends the engine until the next start.
+    pub reserve_bytes: u64,
 }
 
 impl Default for Options {
@@ -60,6 +63,7 @@ impl Default for Options {
         Self {
             sync: true,
             cache_bytes: 32 << 20,
+            reserve_bytes: 128 << 20,
         }
     }
 }
@@ -152,6 +156,7 @@ struct Shared {
     presence: Presence,
     receipts: Receipts,
     failure: OnceLock<Unavailable>,
+    room: Mutex<Result<(), Unavailable>>,
     tables: Tables,
     directory: Directory,
 }
@@ -189,11 +194,16 @@ impl Embedded {
             presence: Presence::default(),
             receipts: Receipts::new(),
             failure: OnceLock::new(),
+            room: Mutex::new(Ok(())),
             tables,
             directory,
         });
-        let space = Space::new(shared.directory.path());
-        let committer = Committer::new(Arc::clone(&shared), queue, space);
+        let space = Space::new(shared.directory.path(), options.reserve_bytes);
+        let committer =
+            Committer::new(Arc::clone(&shared), queue, space).map_err(|e| OpenError::Engine {
+                path: shared.directory.engine(),
+                source: e.into(),
+            })?;
         let committing = std::thread::Builder::new()
             .name("parlance-commit".into())
             .spawn(move || committer.run())
@@ -202,13 +212,15 @@ impl Embedded {
         Ok(Self { shared, threads })
     }
 
-    /// Whether appends can succeed, for readiness. After a failed write they cannot until the
+    /// Whether appends can succeed, for readiness. On a disk that is nearly full they cannot until
+    /// there is room, which is looked for every second. After a failed write they cannot until the
     /// process is started again: which of the last events are on the disk shows then.
     ///
     /// # Errors
-    /// What failed.
+    /// What is wrong.
     pub fn healthy(&self) -> Result<(), Unavailable> {
-        self.shared.healthy()
+        self.shared.failed()?;
+        bus::lock(&self.shared.room).clone()
     }
 }
 
@@ -255,7 +267,7 @@ impl Drop for Embedded {
 }
 
 impl Shared {
-    fn healthy(&self) -> Result<(), Unavailable> {
+    fn failed(&self) -> Result<(), Unavailable> {
         self.failure
             .get()
             .map_or(Ok(()), |reason| Err(reason.clone()))

@@ -10,22 +10,22 @@ use std::{
 
 use parlance_core::ports::Unavailable;
 
-/// What has to be free on the disk for an append to be taken.
-const RESERVE_BYTES: u64 = 64 << 20;
-
-/// How old an answer may be. At 100 MB/s of appends this is a fifth of the reserve.
+/// How old an answer may be. At 100 MB/s of appends this is 10 MB.
 const FRESH: Duration = Duration::from_millis(100);
 
 pub(crate) struct Space {
     dir: PathBuf,
+    /// What has to be free for an append to be taken.
+    reserve_bytes: u64,
     checked: Option<Instant>,
     verdict: Result<(), Unavailable>,
 }
 
 impl Space {
-    pub(crate) fn new(dir: &Path) -> Self {
+    pub(crate) fn new(dir: &Path, reserve_bytes: u64) -> Self {
         Self {
             dir: dir.to_owned(),
+            reserve_bytes,
             checked: None,
             verdict: Ok(()),
         }
@@ -51,11 +51,11 @@ impl Space {
             Unavailable::new(format_args!("the free space of {dir} cannot be read: {e}"))
         })?;
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        if free < RESERVE_BYTES {
+        if free < self.reserve_bytes {
             return Err(Unavailable::new(format_args!(
                 "the disk of {dir} has {} MB free, less than the reserve of {} MB",
                 free >> 20,
-                RESERVE_BYTES >> 20
+                self.reserve_bytes >> 20
             )));
         }
         Ok(())

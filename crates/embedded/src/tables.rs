@@ -1,12 +1,13 @@
 //! The engine and the tables in it. The only place that knows fjall.
 //!
-//! | table | key after the conversation | value |
+//! | table | key | value |
 //! |---|---|---|
-//! | `messages` | id | the entry, never changed |
-//! | `events` | id, k | the entry of an edit or delete, never changed |
-//! | `changes` | id | what edits and delete made of that message |
-//! | `names` | digest of sender and `local_id` | the position that has this name |
-//! | `cursors` | user | delivered and read |
+//! | `conversations` | conversation | its number |
+//! | `messages` | number, id | the entry, never changed |
+//! | `events` | number, id, k | the entry of an edit or delete, never changed |
+//! | `changes` | number, id | what edits and delete made of that message |
+//! | `names` | number, digest of sender and `local_id` | the position that has this name |
+//! | `cursors` | conversation, user | delivered and read |
 //!
 //! So a page is one range of `messages`, and one of `changes` that is nearly always empty.
 //! There is no table of heads: a head is the last key of `messages` and of `events`.
@@ -15,9 +16,10 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
-use fjall::{Guard, KeyspaceCreateOptions, PersistMode, Readable};
+use fjall::{AbstractTree, Guard, KeyspaceCreateOptions, PersistMode, Readable};
 use parlance_core::{
     entry::Row,
     ports::{Cursor, Unavailable},
@@ -25,17 +27,24 @@ use parlance_core::{
 use parlance_protocol::{ConversationId, MessageId, Position, UnixMicros, UserId};
 
 use crate::{
-    catalog, keys,
+    catalog,
+    keys::{self, NAME_BYTES, Number},
     values::{self, Change, Name, Stored},
 };
 
-/// Write buffer of each table. Five tables, and the engine holds up to four full ones of each
-/// while the disk is slower than the appends.
-const WRITE_BUFFER_BYTES: u64 = 8 << 20;
+/// Write buffer of the messages. The engine holds up to four full ones besides while the disk is
+/// slower than the appends, and each takes about three times its nominal size in memory.
+const MESSAGES_BUFFER_BYTES: u64 = 8 << 20;
+
+/// Write buffer of each other table.
+const BUFFER_BYTES: u64 = 4 << 20;
 
 /// The journal is cut when the tables' buffers are on disk; this bounds it, and thereby the time
 /// that a start takes after a crash.
-const JOURNAL_BYTES: u64 = 256 << 20;
+const JOURNAL_BYTES: u64 = 128 << 20;
+
+/// How long the committer stays away from the journal while the engine's own thread needs it.
+const PAUSE: Duration = Duration::from_micros(200);
 
 /// Files of tables that are kept open.
 const OPEN_FILES: usize = 256;
@@ -47,6 +56,7 @@ const ENGINE_THREADS: usize = 1;
 #[derive(Clone)]
 pub(crate) struct Tables {
     db: fjall::Database,
+    conversations: Table,
     messages: Table,
     events: Table,
     changes: Table,
@@ -58,6 +68,7 @@ pub(crate) struct Tables {
 struct Table {
     name: &'static str,
     keyspace: fjall::Keyspace,
+    buffer_bytes: u64,
     /// Looked for at the first failed read; the words of all of them.
     damage: Arc<OnceLock<String>>,
 }
@@ -102,20 +113,22 @@ impl Tables {
             .max_cached_files(Some(OPEN_FILES))
             .worker_threads(ENGINE_THREADS)
             .open()?;
-        let table = |name| -> Result<Table, fjall::Error> {
-            let options = || KeyspaceCreateOptions::default().max_memtable_size(WRITE_BUFFER_BYTES);
+        let table = |name, buffer_bytes| -> Result<Table, fjall::Error> {
+            let options = || KeyspaceCreateOptions::default().max_memtable_size(buffer_bytes);
             Ok(Table {
                 name,
                 keyspace: db.keyspace(name, options)?,
+                buffer_bytes,
                 damage: Arc::default(),
             })
         };
         Ok(Self {
-            messages: table("messages")?,
-            events: table("events")?,
-            changes: table("changes")?,
-            names: table("names")?,
-            cursors: table("cursors")?,
+            conversations: table("conversations", BUFFER_BYTES)?,
+            messages: table("messages", MESSAGES_BUFFER_BYTES)?,
+            events: table("events", BUFFER_BYTES)?,
+            changes: table("changes", BUFFER_BYTES)?,
+            names: table("names", BUFFER_BYTES)?,
+            cursors: table("cursors", BUFFER_BYTES)?,
             db,
         })
     }
@@ -134,6 +147,24 @@ impl Tables {
         }
     }
 
+    /// Lets the engine's own thread begin and end write buffers, if there is one to end.
+    ///
+    /// It needs the journal's lock for that, which a commit holds and which is not fair: a committer
+    /// that comes back at once would take it every time, and the buffers would grow without bound.
+    pub(crate) fn make_way(&self) {
+        let tables = [
+            &self.conversations,
+            &self.messages,
+            &self.events,
+            &self.changes,
+            &self.names,
+            &self.cursors,
+        ];
+        if tables.into_iter().any(Table::has_full_buffer) {
+            std::thread::sleep(PAUSE);
+        }
+    }
+
     /// Whether the engine's own threads still work.
     pub(crate) fn check(&self) -> Result<(), Unavailable> {
         self.db
@@ -143,24 +174,30 @@ impl Tables {
 }
 
 impl Batch<'_> {
-    pub(crate) fn message(&mut self, conversation: &ConversationId, id: MessageId, value: Vec<u8>) {
+    pub(crate) fn conversation(&mut self, conversation: &ConversationId, number: Number) {
+        let (key, value) = (conversation.as_str(), number.prefix());
+        self.inner
+            .insert(&self.tables.conversations.keyspace, key, value);
+    }
+
+    pub(crate) fn message(&mut self, conversation: Number, id: MessageId, value: Vec<u8>) {
         let key = keys::message(conversation, id);
         self.inner
             .insert(&self.tables.messages.keyspace, key, value);
     }
 
-    pub(crate) fn event(&mut self, conversation: &ConversationId, at: Position, value: Vec<u8>) {
+    pub(crate) fn event(&mut self, conversation: Number, at: Position, value: Vec<u8>) {
         let key = keys::event(conversation, at);
         self.inner.insert(&self.tables.events.keyspace, key, value);
     }
 
-    pub(crate) fn change(&mut self, conversation: &ConversationId, row: &Row) {
+    pub(crate) fn change(&mut self, conversation: Number, row: &Row) {
         let key = keys::message(conversation, row.id);
         let value = Change::of(row).encode();
         self.inner.insert(&self.tables.changes.keyspace, key, value);
     }
 
-    pub(crate) fn name(&mut self, key: Vec<u8>, name: Name) {
+    pub(crate) fn name(&mut self, key: [u8; 4 + NAME_BYTES], name: Name) {
         self.inner
             .insert(&self.tables.names.keyspace, key, name.encode());
     }
@@ -192,7 +229,29 @@ impl Batch<'_> {
 }
 
 impl View<'_> {
-    pub(crate) fn tail(&self, conversation: &ConversationId) -> Result<Tail, Unavailable> {
+    /// `None`: nothing was ever sent there.
+    pub(crate) fn number(
+        &self,
+        conversation: &ConversationId,
+    ) -> Result<Option<Number>, Unavailable> {
+        let key = conversation.as_str().as_bytes();
+        self.get(&self.tables.conversations, key, Number::of_key)
+    }
+
+    /// The highest number that is in use. Every numbered conversation has an event.
+    pub(crate) fn last_number(&self) -> Result<Number, Unavailable> {
+        let mut last = Number(0);
+        for table in [&self.tables.messages, &self.tables.events] {
+            if let Some(guard) = self.snapshot.last_key_value(&table.keyspace) {
+                let key = guard.key().map_err(|e| table.unreadable(&e))?;
+                let number = Number::of_key(&key).ok_or_else(|| table.unknown(&key))?;
+                last = last.max(number);
+            }
+        }
+        Ok(last)
+    }
+
+    pub(crate) fn tail(&self, conversation: Number) -> Result<Tail, Unavailable> {
         let last = |entries: &mut dyn Iterator<Item = Result<Stored, Unavailable>>| {
             entries.next().transpose()
         };
@@ -213,7 +272,7 @@ impl View<'_> {
 
     pub(crate) fn message(
         &self,
-        conversation: &ConversationId,
+        conversation: Number,
         id: MessageId,
     ) -> Result<Option<Stored>, Unavailable> {
         let table = &self.tables.messages;
@@ -224,7 +283,7 @@ impl View<'_> {
 
     pub(crate) fn event(
         &self,
-        conversation: &ConversationId,
+        conversation: Number,
         at: Position,
     ) -> Result<Option<Stored>, Unavailable> {
         let table = &self.tables.events;
@@ -235,7 +294,7 @@ impl View<'_> {
 
     pub(crate) fn change(
         &self,
-        conversation: &ConversationId,
+        conversation: Number,
         id: MessageId,
     ) -> Result<Option<Change>, Unavailable> {
         let table = &self.tables.changes;
@@ -259,12 +318,12 @@ impl View<'_> {
     /// Messages below `below` (`None`: from the end), newest first.
     pub(crate) fn messages_below(
         &self,
-        conversation: &ConversationId,
+        conversation: Number,
         below: Option<MessageId>,
     ) -> impl Iterator<Item = Result<Stored, Unavailable>> {
-        let low = keys::prefix(conversation);
+        let low = conversation.prefix().to_vec();
         let high = match below {
-            Some(id) => keys::message(conversation, id),
+            Some(id) => keys::message(conversation, id).to_vec(),
             None => after_all(conversation),
         };
         self.scan(&self.tables.messages, low, high, message_entry)
@@ -274,10 +333,10 @@ impl View<'_> {
     /// Messages at or above `from`, oldest first.
     pub(crate) fn messages_from(
         &self,
-        conversation: &ConversationId,
+        conversation: Number,
         from: MessageId,
     ) -> impl Iterator<Item = Result<Stored, Unavailable>> {
-        let low = keys::message(conversation, from);
+        let low = keys::message(conversation, from).to_vec();
         let high = after_all(conversation);
         self.scan(&self.tables.messages, low, high, message_entry)
     }
@@ -285,10 +344,10 @@ impl View<'_> {
     /// Edits and deletes after `after`, oldest first.
     pub(crate) fn events_after(
         &self,
-        conversation: &ConversationId,
+        conversation: Number,
         after: Position,
     ) -> impl DoubleEndedIterator<Item = Result<Stored, Unavailable>> {
-        let mut low = keys::event(conversation, after);
+        let mut low = keys::event(conversation, after).to_vec();
         low.push(0);
         let high = after_all(conversation);
         self.scan(&self.tables.events, low, high, |key, value| {
@@ -299,12 +358,12 @@ impl View<'_> {
     /// What was changed of the messages from `from` to `to`, both included, oldest first.
     pub(crate) fn changes(
         &self,
-        conversation: &ConversationId,
+        conversation: Number,
         from: MessageId,
         to: MessageId,
     ) -> impl Iterator<Item = Result<(MessageId, Change), Unavailable>> {
-        let low = keys::message(conversation, from);
-        let mut high = keys::message(conversation, to);
+        let low = keys::message(conversation, from).to_vec();
+        let mut high = keys::message(conversation, to).to_vec();
         high.push(0);
         self.scan(&self.tables.changes, low, high, |key, value| {
             Some((keys::id_of_message(key)?, Change::decode(value)?))
@@ -316,8 +375,9 @@ impl View<'_> {
         &self,
         conversation: &ConversationId,
     ) -> impl Iterator<Item = Result<(UserId, Cursor), Unavailable>> {
-        let low = keys::prefix(conversation);
-        let high = after_all(conversation);
+        let low = keys::cursors(conversation);
+        let mut high = low.clone();
+        *high.last_mut().expect("it ends with a zero byte") = 1;
         self.scan(&self.tables.cursors, low, high, |key, value| {
             let user = keys::user_of_cursor(conversation, key)?;
             Some((user, values::decode_cursor(value)?))
@@ -356,6 +416,11 @@ impl View<'_> {
 }
 
 impl Table {
+    fn has_full_buffer(&self) -> bool {
+        self.keyspace.sealed_memtable_count() > 0
+            || self.keyspace.tree.active_memtable().size() > self.buffer_bytes
+    }
+
     fn unreadable(&self, error: &fjall::Error) -> Unavailable {
         self.report(format_args!("{error}"))
     }
@@ -387,9 +452,9 @@ fn message_entry(key: &[u8], value: &[u8]) -> Option<Stored> {
     Stored::decode(Position::of(keys::id_of_message(key)?), value)
 }
 
-/// The first key that is above all keys of `conversation`.
-fn after_all(conversation: &ConversationId) -> Vec<u8> {
-    let mut key = keys::prefix(conversation);
-    *key.last_mut().expect("a prefix ends with its zero byte") = 1;
+/// Above all keys of `conversation`: none is as long.
+fn after_all(conversation: Number) -> Vec<u8> {
+    let mut key = conversation.prefix().to_vec();
+    key.extend([u8::MAX; 32]);
     key
 }
