@@ -8,6 +8,7 @@ pub mod client;
 pub mod contract;
 pub mod dial;
 pub mod frames;
+pub mod proxy;
 pub mod server;
 pub mod tokens;
 

@@ -15,9 +15,11 @@ impl State {
     pub(super) fn on_entered(&mut self, line: &str) {
         match command::parse(line) {
             Command::Nothing => {}
-            Command::Say(text) => self.say(text),
-            Command::Edit(arguments) => self.edit(arguments),
-            Command::Delete(arguments) => self.delete(arguments),
+            Command::Say(_) if self.waiting.is_empty() => self.say_or_change(line),
+            Command::Edit(_) | Command::Delete(_) if self.may_change() => self.say_or_change(line),
+            Command::Say(_) | Command::Edit(_) | Command::Delete(_) => {
+                self.waiting.push_back(line.to_owned());
+            }
             Command::Who => self.notice(self.people.here()),
             Command::More => self.more(),
             Command::Help => self.notice(command::HELP.to_owned()),
@@ -25,6 +27,39 @@ impl State {
             Command::Unknown(name) => {
                 self.notice(format!("there is no /{name}; /help lists what there is"));
             }
+        }
+    }
+
+    /// "My last message" is known only when nothing is on its way: until then a change waits, and
+    /// what was entered after it.
+    fn may_change(&self) -> bool {
+        self.outbox.unacknowledged() == 0 && self.waiting.is_empty()
+    }
+
+    /// Does what waited for acknowledgements, in order.
+    pub(super) fn do_what_waited(&mut self) {
+        while let Some(line) = self.waiting.front() {
+            let says = matches!(command::parse(line), Command::Say(_));
+            if !says && self.outbox.unacknowledged() > 0 {
+                return;
+            }
+            if let Some(line) = self.waiting.pop_front() {
+                self.say_or_change(&line);
+            }
+        }
+    }
+
+    fn say_or_change(&mut self, line: &str) {
+        match command::parse(line) {
+            Command::Say(text) => self.say(text),
+            Command::Edit(arguments) => self.edit(arguments),
+            Command::Delete(arguments) => self.delete(arguments),
+            Command::Nothing
+            | Command::Who
+            | Command::More
+            | Command::Help
+            | Command::Quit
+            | Command::Unknown(_) => {}
         }
     }
 

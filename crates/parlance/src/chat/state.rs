@@ -118,6 +118,8 @@ pub(crate) struct State {
     pub(super) link: Link,
     pub(super) layer: Layer,
     pub(super) outbox: Outbox,
+    /// Lines that were entered and are done when all before them is acknowledged.
+    pub(super) waiting: VecDeque<String>,
     pub(super) transcript: Transcript,
     pub(super) people: People,
     /// The last durable event that was taken.
@@ -153,6 +155,7 @@ impl State {
             link: Link::new(fresh_tokens),
             layer: Layer::Unknown { since_ms: 0 },
             outbox: Outbox::default(),
+            waiting: VecDeque::new(),
             transcript: Transcript::new(me),
             people: People::default(),
             position: None,
@@ -217,7 +220,7 @@ impl State {
 
     /// Who types, or why nothing moves; may be empty.
     pub(crate) fn status(&self) -> String {
-        match self.outbox.unacknowledged() {
+        match self.unsaid() {
             _ if self.link.is_open() => text::neutral(&self.people.typing()),
             0 => "not connected, trying again".to_owned(),
             waiting => format!("not connected, trying again; {waiting} to be sent"),
@@ -277,6 +280,7 @@ impl State {
             }
         }
         self.people.expire_typing(now_ms);
+        self.do_what_waited();
         if self.link.is_open() {
             self.speak(now_ms);
         }
@@ -336,16 +340,21 @@ impl State {
         let Some(leaving) = self.leaving else {
             return;
         };
-        let said = self.outbox.unacknowledged() == 0;
+        let said = self.unsaid() == 0;
         let shown = !leaving.after_entering || (self.entered && self.unread.is_none());
         if (said && shown) || now_ms >= leaving.latest_ms {
             self.quit(None);
         }
     }
 
+    /// How much of what was entered is not known to have arrived.
+    fn unsaid(&self) -> usize {
+        self.outbox.unacknowledged() + self.waiting.len()
+    }
+
     fn quit(&mut self, refused: Option<String>) {
         self.leaving = None;
-        let unsent = self.outbox.unacknowledged();
+        let unsent = self.unsaid();
         self.effects
             .push_back(Effect::Quit(Farewell { unsent, refused }));
     }

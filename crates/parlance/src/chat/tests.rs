@@ -376,6 +376,20 @@ fn edits_and_deletes_speak_of_the_last_own_message_or_of_the_one_named() {
 }
 
 #[test]
+fn a_change_of_the_last_message_waits_until_that_has_its_number() {
+    let mut script = Script::entered();
+    script.message("1", "me", "one", None);
+    script.enter("two");
+    script.enter("/edit TWO");
+    script.enter("three");
+    assert_eq!(script.sent(), [send_action("two", "run-1")]);
+    script.message("2", "me", "two", Some("run-1"));
+    let edit = json!({"action": "edit_message", "message_id": "2", "content": "TWO",
+        "local_id": "run-2"});
+    assert_eq!(script.sent(), [edit]);
+}
+
+#[test]
 fn messages_of_others_are_read_by_one_frame_a_moment_later() {
     let mut script = Script::entered();
     script.message("1", "bob", "one", None);
