@@ -122,6 +122,12 @@ impl Presence {
         }
     }
 
+    /// Whether `user` has a connection in this room.
+    #[must_use]
+    pub fn is_here(&self, user: &UserId) -> bool {
+        matches!(self.local.get(user), Some(Local::Here(_)))
+    }
+
     /// The port's list, read after the subscription stood.
     pub fn opened(&mut self, present: Vec<UserId>) {
         let Shown::Opening(heard) = &self.shown else {

@@ -143,8 +143,10 @@ impl Receipts {
         &'a self,
         progress: &'a Progress,
     ) -> impl Iterator<Item = (&'a UserId, Moved)> {
-        self.watched
-            .iter()
+        let watched = progress.span().map(|_| self.watched.iter());
+        watched
+            .into_iter()
+            .flatten()
             .map(|(user, _)| (user, progress.of(user)))
             .filter(|(_, moved)| *moved != Moved::default())
     }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Why a connection that cannot be served is closed.
-const HISTORY_DOWN: &str = "history cannot be read now";
+pub(super) const HISTORY_DOWN: &str = "history cannot be read now";
 
 /// The member that asked. Keys are reused, connections are not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

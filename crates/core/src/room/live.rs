@@ -5,12 +5,14 @@
 //! the head on. Nothing behind a hole is told before the hole is filled.
 
 use bytes::Bytes;
-use parlance_protocol::{MessageId, PresenceStatus, ServerFrame, Status, UnixMicros, UserId};
+use parlance_protocol::{
+    CloseCode, MessageId, PresenceStatus, ServerFrame, Status, UnixMicros, UserId,
+};
 
 use super::{
     Context, Counted, Departure, Effect, MemberKey, Opened, Request, Room, State,
-    answers::Pending,
-    frames, index,
+    answers::{HISTORY_DOWN, Pending},
+    frames, index, key_of,
     member::Member,
     ring::{Audience, Item, Kind, Layer, Users},
 };
@@ -36,8 +38,7 @@ impl Room {
             self.state = State::Shut;
             let members: Vec<MemberKey> = self.members().collect();
             for member in members {
-                let code = parlance_protocol::CloseCode::DependencyDown;
-                self.close(member, code, "the log cannot be read now", cx);
+                self.close(member, CloseCode::DependencyDown, HISTORY_DOWN, cx);
             }
             return;
         };
@@ -121,13 +122,26 @@ impl Room {
             self.splice.doubt |= page.remaining > 0;
         } else {
             self.splice.doubt = true;
+            self.refuse_joining(cx);
         }
         if page.is_err() || (self.head == before && self.splice.wanted > self.head) {
             self.splice.retry_at = Some(cx.now.mono.plus_ms(SPLICE_RETRY_MS));
             cx.effects.push(Effect::Deadline);
         }
         self.read_on(cx);
-        self.greet_waiting(cx);
+        self.greet_all(cx);
+    }
+
+    /// Who waits for a reading that failed is better off elsewhere, or later.
+    fn refuse_joining(&mut self, cx: &mut Context<'_>) {
+        let joining = self
+            .members
+            .iter()
+            .filter(|(_, member)| member.is_joining());
+        let joining: Vec<MemberKey> = joining.map(|(index, _)| key_of(index)).collect();
+        for member in joining {
+            self.close(member, CloseCode::DependencyDown, HISTORY_DOWN, cx);
+        }
     }
 
     /// Tries a failed reading again, if it is still needed.
@@ -139,15 +153,13 @@ impl Room {
             .is_some()
         {
             self.read_on(cx);
-            self.greet_waiting(cx);
+            self.greet_all(cx);
         }
     }
 
-    /// Greets those who waited for a reading, if none is under way any more.
-    fn greet_waiting(&mut self, cx: &mut Context<'_>) {
-        if !self.splice.asked && self.splice.retry_at.is_none() {
-            self.greet_all(cx);
-        }
+    /// Whether a reading is under way, or will be tried again.
+    pub(super) fn is_reading(&self) -> bool {
+        self.splice.asked || self.splice.retry_at.is_some()
     }
 
     /// The next event of the conversation.
@@ -199,17 +211,13 @@ impl Room {
         if let Some(username) = self.typing.sent(user) {
             self.show_typing(user, &username, false, cx);
         }
-        if self.is_here(user) {
+        if self.presence.is_here(user) {
             let before = self.lineage.before(id).unwrap_or_default();
             if let Some(advance) = self.receipts.sent(user, id, before, cx.now.mono) {
                 hand_over(advance, cx);
             }
             cx.effects.push(Effect::Deadline);
         }
-    }
-
-    fn is_here(&self, user: &UserId) -> bool {
-        self.members.iter().any(|(_, member)| member.user == *user)
     }
 
     fn owe_stored(&mut self, entry: &Entry) {
@@ -460,15 +468,20 @@ impl Room {
             cx.effects.push(Effect::PresenceLeave(user));
         }
         if due.aggregate {
-            let count = self.presence.count() as u64;
-            let sample: Vec<UserId> = self.presence.sample().cloned().collect();
-            let sample = sample.iter().map(|user| user.as_str().into()).collect();
-            self.pass(
-                &ServerFrame::Presence { count, sample },
-                Layer::Extended,
-                Users::All,
-                cx,
-            );
+            let text = self.presence_frame().encode();
+            self.pass_text(text, Layer::Extended, Users::All, cx);
+        }
+    }
+
+    /// Who is here, where there are too many to tell each change.
+    fn presence_frame(&self) -> ServerFrame<'_> {
+        ServerFrame::Presence {
+            count: self.presence.count() as u64,
+            sample: self
+                .presence
+                .sample()
+                .map(|user| user.as_str().into())
+                .collect(),
         }
     }
 
@@ -496,7 +509,9 @@ impl Room {
             }
             .encode()
         });
-        let texts: Vec<Bytes> = online.chain(typing).collect();
+        let is_told_sums = member.extended && !self.presence.tells_changes();
+        let sums = is_told_sums.then(|| self.presence_frame().encode());
+        let texts: Vec<Bytes> = online.chain(typing).chain(sums).collect();
         for text in texts {
             self.tell_text(key, text, cx);
         }
@@ -508,16 +523,11 @@ impl Room {
             return;
         };
         let user = member.user.clone();
+        let is_first = !self.presence.is_here(&user);
         if self.presence.join(&user) {
             cx.effects.push(Effect::PresenceJoin(user.clone()));
         }
-        if self
-            .members
-            .iter()
-            .filter(|(_, member)| member.user == user)
-            .count()
-            == 1
-        {
+        if is_first {
             // What the ring does not hold is old: its author reads its state from history.
             let newest = self.ring.newest_of(&user).unwrap_or_default();
             self.receipts.watch(&user, newest);
@@ -545,7 +555,7 @@ impl Room {
         if self.presence.leave(&user, how, cx.now.mono) {
             cx.effects.push(Effect::PresenceLeave(user.clone()));
         }
-        if !self.is_here(&user) {
+        if !self.presence.is_here(&user) {
             self.receipts.unwatch(&user);
         }
         cx.effects.push(Effect::Deadline);

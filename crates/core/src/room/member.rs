@@ -168,6 +168,11 @@ impl Member {
         texts.collect()
     }
 
+    /// Whether it was not greeted yet.
+    pub(crate) fn is_joining(&self) -> bool {
+        matches!(self.feed, Feed::Joining(_))
+    }
+
     /// Later actions wait until [`Member::release`].
     pub(crate) fn hold(&mut self) {
         self.held.get_or_insert_default();

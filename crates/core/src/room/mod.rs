@@ -563,7 +563,7 @@ impl Room {
             return;
         };
         // Nothing comes before `hello`, and what waits already is a sign of life itself.
-        if matches!(it.feed, member::Feed::Joining(_)) || it.direct_bytes() > 0 {
+        if it.is_joining() || it.direct_bytes() > 0 {
             return;
         }
         let nonce = (cx.random)().to_be_bytes();

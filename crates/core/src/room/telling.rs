@@ -38,9 +38,10 @@ enum Start {
 }
 
 impl Room {
-    /// Begins what a member is told, as soon as the room and the member's cursor are known.
+    /// Begins what a member is told, as soon as the room and the member's cursor are known. While
+    /// the log is read again, the room does not know its head, and the end of that greets.
     pub(super) fn greet(&mut self, key: MemberKey, cx: &mut Context<'_>) {
-        if self.state != State::Open {
+        if self.state != State::Open || self.is_reading() {
             return;
         }
         let Some(member) = self.members.get_mut(index(key)) else {

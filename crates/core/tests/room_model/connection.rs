@@ -30,6 +30,8 @@ pub(crate) struct Connection {
     /// It asked for a place that is none.
     pub(crate) asked_beyond: bool,
     pub(crate) place: Place,
+    /// The head of the log when its node had reason to read it last, before this joined.
+    pub(crate) node_knows: Position,
     /// The head of the log when the connection was surely live, whatever it was told.
     pub(crate) live_before: Option<Position>,
     pub(crate) pings: Vec<[u8; 8]>,
@@ -51,7 +53,12 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// `since` as asked for, if at all: a place in the log, or something else.
-    pub(crate) fn new(user: UserId, extended: bool, since: Option<Result<Position, ()>>) -> Self {
+    pub(crate) fn new(
+        user: UserId,
+        extended: bool,
+        since: Option<Result<Position, ()>>,
+        node_knows: Position,
+    ) -> Self {
         let exists = since.and_then(Result::ok);
         Self {
             user,
@@ -59,6 +66,7 @@ impl Connection {
             since: exists,
             asked_beyond: since.is_some() && exists.is_none(),
             place: exists.map_or(Place::Unknown, Place::At),
+            node_knows,
             live_before: None,
             pings: Vec::new(),
             deadline: None,
@@ -148,6 +156,7 @@ impl Connection {
                 ..
             } => {
                 assert!(read_id <= head_id && head_id <= truth.head().id);
+                assert!(self.node_knows.id <= head_id, "greeted before the reading");
                 assert_eq!(unread, head_id.get() - read_id.get(), "ids are dense here");
                 self.on_hello(resumed);
             }

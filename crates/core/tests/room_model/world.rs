@@ -48,6 +48,8 @@ pub(crate) struct Node {
     opening: Opening,
     subscribed: bool,
     inbox: Vec<Heard>,
+    /// The head of the log when the room was opened or doubted last.
+    knows: Position,
     /// Something was lost that nothing later may tell of.
     owes_doubt: bool,
     appends: VecDeque<(Ticket, Draft)>,
@@ -77,6 +79,7 @@ impl Node {
             opening: Opening::No,
             subscribed: false,
             inbox: Vec::new(),
+            knows: Position::ZERO,
             owes_doubt: false,
             appends: VecDeque::new(),
             asked: Vec::new(),
@@ -228,7 +231,7 @@ impl World {
             quota: Arc::new(UserQuota::new(0, self.now.mono)),
         };
         let mut key = MemberKey(u32::MAX);
-        let connection = Connection::new(user, extended, existing);
+        let connection = Connection::new(user, extended, existing, self.nodes[node].knows);
         let mut effects = Vec::new();
         self.call(node, &mut effects, |room, cx| key = room.join(joiner, cx));
         let old = self.nodes[node].connections.insert(key, connection);
@@ -491,6 +494,7 @@ impl World {
 
     pub(crate) fn doubt(&mut self, node: usize) {
         self.nodes[node].owes_doubt = false;
+        self.nodes[node].knows = self.truth.head();
         self.enter(node, |room, cx| room.on_heard(Heard::Doubt, cx));
     }
 
@@ -678,15 +682,10 @@ impl World {
                     matches!(code, CloseCode::DependencyDown | CloseCode::Idle),
                     "closed with {code:?}"
                 );
-                let connection = self.connection(node, member);
-                let mut connection = std::mem::replace(
-                    connection,
-                    Connection::new(connection.user.clone(), false, None),
-                );
+                let connection = it.connections.get_mut(&member).expect("it was here");
                 for text in last {
                     connection.hear(&text, &self.truth);
                 }
-                *self.connection(node, member) = connection;
                 self.end(node, member);
             }
             Effect::Deadline => it.deadline = it.room.deadline(),
