@@ -76,6 +76,7 @@ macro_rules! contract_tests {
             receipts::an_advance_is_heard_with_its_result,
             receipts::an_advance_that_moves_nothing_is_not_heard,
             receipts::the_highest_cursors_come_first,
+            receipts::all_readings_agree_while_cursors_are_written,
             receipts::cursors_are_there_after_opening_again,
         }
     };

@@ -3,7 +3,9 @@
 use parlance_core::ports::{Backend, Bus, Cursor, Ephemeral, Heard, Receipts};
 use parlance_protocol::UnixMicros;
 
-use super::{Subject, conversation, heard, heard_until_marker, id, marker, user};
+use super::{
+    Subject, append, conversation, draft, heard, heard_until_marker, id, marker, message, user,
+};
 
 fn cursor(delivered: u64, read: u64) -> Cursor {
     Cursor {
@@ -125,6 +127,24 @@ pub async fn the_highest_cursors_come_first<S: Subject>() {
     assert!(some.contains(&(user("far"), cursor(50, 0))));
     assert!(some.contains(&(user("farther"), cursor(60, 0))));
     assert_eq!(all.len(), 22);
+}
+
+pub async fn all_readings_agree_while_cursors_are_written<S: Subject>() {
+    let subject = S::fresh().await;
+    let (a, mut feed) = subject.backend().attach();
+    let (room, ann) = (conversation("room"), user("ann"));
+    a.subscribe(&room).await.expect("a subscription");
+
+    for n in 1..=20 {
+        a.advance(&room, &ann, cursor(n + 1, n), UnixMicros(1), [].into());
+        heard(&mut feed).await;
+        assert_eq!(a.cursor(&room, &ann).await, Ok(cursor(n + 1, n)));
+        let all = a.cursors(&room, 10).await;
+        assert_eq!(all, Ok(vec![(ann.clone(), cursor(n + 1, n))]));
+        // Whatever an adapter writes along with an append, or after it, is written now and then.
+        append(&a, &room, draft("bob", None, message("m"))).await;
+        assert_eq!(a.cursor(&room, &ann).await, Ok(cursor(n + 1, n)));
+    }
 }
 
 pub async fn cursors_are_there_after_opening_again<S: Subject>() {
