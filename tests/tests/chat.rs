@@ -148,7 +148,11 @@ async fn what_is_typed_while_the_server_is_away_is_sent_once() {
     ann.expect("you are ann").await;
     ann.enter("before").await;
     ann.expect("you: before").await;
-    ann.enter("in between").await;
+    let mut witness = server.dial("train", "witness").connect().await;
+    witness.fence().await;
+    proxy.mute();
+    ann.enter("stored, but ann cannot know").await;
+    witness.expect("chat_message").await;
     proxy.cut();
     server.kill();
     ann.expect("connection lost").await;
@@ -168,7 +172,12 @@ async fn what_is_typed_while_the_server_is_away_is_sent_once() {
     said.retain(|content| content != "meanwhile");
     assert_eq!(
         said,
-        ["before", "in between", "in the long tunnel", "still in it"]
+        [
+            "before",
+            "stored, but ann cannot know",
+            "in the long tunnel",
+            "still in it"
+        ]
     );
 }
 

@@ -1,13 +1,20 @@
 //! A TCP relay with an address that stays while the server behind it comes, goes and moves.
 
 use std::{
+    io,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
+    io::{AsyncReadExt, AsyncWriteExt, copy},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
     task::JoinSet,
 };
 
@@ -24,6 +31,7 @@ struct Behind {
     /// `None`: whoever connects is cut at once.
     target: Option<SocketAddr>,
     relays: JoinSet<()>,
+    muted: Arc<AtomicBool>,
 }
 
 impl Proxy {
@@ -57,10 +65,17 @@ impl Proxy {
         behind.relays.abort_all();
     }
 
-    /// Lets connections through to `target`.
+    /// From now on what the server says is swallowed; what clients say still arrives.
+    pub fn mute(&self) {
+        let behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+        behind.muted.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets connections through to `target`, both ways.
     pub fn relay_to(&self, target: SocketAddr) {
         let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
         behind.target = Some(target);
+        behind.muted.store(false, Ordering::SeqCst);
     }
 }
 
@@ -68,14 +83,38 @@ async fn accept(listener: TcpListener, behind: Arc<Mutex<Behind>>) {
     while let Ok((client, _)) = listener.accept().await {
         let mut behind = behind.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(target) = behind.target {
-            behind.relays.spawn(relay(client, target));
+            let muted = behind.muted.clone();
+            behind.relays.spawn(async move {
+                // Either side may end it whenever it likes.
+                let _ = relay(client, target, muted).await;
+            });
         }
     }
 }
 
-async fn relay(mut client: TcpStream, target: SocketAddr) {
-    if let Ok(mut server) = TcpStream::connect(target).await {
-        // Either side may end it whenever it likes.
-        let _ = copy_bidirectional(&mut client, &mut server).await;
+async fn relay(client: TcpStream, target: SocketAddr, muted: Arc<AtomicBool>) -> io::Result<()> {
+    let server = TcpStream::connect(target).await?;
+    let (mut client_says, to_client) = client.into_split();
+    let (server_says, mut to_server) = server.into_split();
+    tokio::select! {
+        ended = copy(&mut client_says, &mut to_server) => ended.map(|_| ()),
+        ended = pass_on(server_says, to_client, &muted) => ended,
+    }
+}
+
+async fn pass_on(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    muted: &AtomicBool,
+) -> io::Result<()> {
+    let mut piece = [0; 4096];
+    loop {
+        let read = from.read(&mut piece).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        if !muted.load(Ordering::SeqCst) {
+            to.write_all(&piece[..read]).await?;
+        }
     }
 }
