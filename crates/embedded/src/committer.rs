@@ -66,6 +66,17 @@ pub(crate) struct Request {
     pub(crate) answer: oneshot::Sender<Answer>,
 }
 
+/// A panic of the committer is a failure of the engine: not ready, and said once.
+struct Alarm(Arc<Shared>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(&Unavailable::new("the writer panicked"));
+        }
+    }
+}
+
 /// State of the thread.
 pub(crate) struct Committer {
     shared: Arc<Shared>,
@@ -127,6 +138,7 @@ impl Committer {
 
     /// Until [`Job::Stop`].
     pub(crate) fn run(mut self) {
+        let _alarm = Alarm(Arc::clone(&self.shared));
         let mut stop = false;
         while !stop {
             let mut requests = Vec::new();
