@@ -117,7 +117,8 @@ fn conversation() -> impl Strategy<Value = (Vec<u8>, Vec<Seen>)> {
 
 /// A text cut anywhere, inside of characters too, with pings between some of its fragments.
 fn fragmented_text() -> impl Strategy<Value = (Vec<u8>, Vec<Seen>)> {
-    let text = prop_oneof![8 => "\\PC{0,40}", 1 => "[a-zä]{100,400}", 1 => "x{65000,65536}"];
+    let near_the_limit = (FRAME_BYTES - 500..=FRAME_BYTES).prop_map(|bytes| "x".repeat(bytes));
+    let text = prop_oneof![8 => "\\PC{0,40}", 1 => "[a-zä]{100,400}", 1 => near_the_limit];
     let cuts = proptest::collection::vec((any::<usize>(), any::<bool>()), 0..6);
     (text, cuts).prop_map(|(text, cuts)| {
         let mut cuts: Vec<_> = cuts
