@@ -2,7 +2,7 @@
 //!
 //! [`settings`] is the one list of what can be set; everything else follows from it: reading
 //! ([`layers`], [`value`]), judging settings against each other ([`checks`]), and what `parlance
-//! config` prints ([`show`], [`template`], [`schema`]).
+//! config` prints ([`mod@show`], [`mod@template`], [`mod@schema`]).
 //!
 //! Errors are collected, so that one run names all of them, and each says where it stands: the
 //! line of the file, the variable or the flag. The layers are merged by hand and not by a library,
