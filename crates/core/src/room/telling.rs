@@ -182,7 +182,9 @@ impl Room {
             .rev()
             .filter(|row| since.id < row.id && row.id <= head.id)
             .collect();
-        self.tell_gap(key, since.id, rows.first().map(|row| row.id), cx);
+        let told_from = rows.first().map(|row| row.id);
+        let to = told_from.map_or(Some(head.id), |oldest| self.lineage.before(oldest));
+        self.tell_gap(key, self.lineage.next_after(since.id), to, cx);
         for row in rows {
             let text = frames::of_row(row, self.receipts.status(&row.sender, row.id));
             self.tell_text(key, text, cx);
@@ -191,11 +193,12 @@ impl Room {
         cx.effects.push(Effect::Write(key));
     }
 
+    /// What is left out, if any message is.
     fn tell_gap(
         &mut self,
         key: MemberKey,
-        since: MessageId,
-        oldest: Option<MessageId>,
+        from: Option<MessageId>,
+        to: Option<MessageId>,
         cx: &mut Context<'_>,
     ) {
         let Some(member) = self.members.get(index(key)) else {
@@ -206,8 +209,6 @@ impl Room {
             let error = "more was missed than is replayed: these are the newest messages";
             return self.tell(key, &plain_error(code, error), cx);
         }
-        let from = self.lineage.next_after(since);
-        let to = oldest.map_or(Some(self.head.id), |oldest| self.lineage.before(oldest));
         if let (Some(from), Some(to)) = (from, to)
             && from <= to
         {
