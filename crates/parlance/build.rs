@@ -1,15 +1,14 @@
-//! Tells the binary which revision it is built from: `PARLANCE_REVISION`, or git's, or none. A build
-//! from the same source with the same variable, or without git, gives the same binary.
+//! Tells the binary which revision it is built from: `BUILD_REVISION`, or git's, or none. A build
+//! from the same source with the same variable, or without git, gives the same binary. The name is
+//! not one of the server's own: `cargo run` hands it on, and unknown `PARLANCE_` variables are errors.
 
 use std::{path::Path, process::Command};
 
 fn main() {
-    println!("cargo::rerun-if-env-changed=PARLANCE_REVISION");
-    let revision = std::env::var("PARLANCE_REVISION")
-        .ok()
-        .or_else(git_revision);
+    println!("cargo::rerun-if-env-changed=BUILD_REVISION");
+    let revision = std::env::var("BUILD_REVISION").ok().or_else(git_revision);
     println!(
-        "cargo::rustc-env=PARLANCE_REVISION={}",
+        "cargo::rustc-env=BUILD_REVISION={}",
         revision.as_deref().unwrap_or("unknown")
     );
 }

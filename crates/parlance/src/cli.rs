@@ -8,12 +8,7 @@ use tracing_subscriber::filter::{EnvFilter, ParseError};
 use crate::config::{Millis, parse_duration};
 
 /// The version and the revision that it was built from.
-const VERSION: &str = concat!(
-    env!("CARGO_PKG_VERSION"),
-    " (",
-    env!("PARLANCE_REVISION"),
-    ")"
-);
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILD_REVISION"), ")");
 
 #[derive(Debug, Parser)]
 #[command(

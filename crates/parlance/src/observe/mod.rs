@@ -8,7 +8,7 @@ use parlance_telemetry::{Build, Kind, Metric, Metrics};
 
 const BUILD: Build = Build {
     version: env!("CARGO_PKG_VERSION"),
-    revision: env!("PARLANCE_REVISION"),
+    revision: env!("BUILD_REVISION"),
 };
 
 /// What was counted so far.

@@ -79,7 +79,7 @@ async fn live(plan: &Plan, parts: Parts, shell: &banner::Shell) -> Result<(), Fa
         %admin,
         data_dir = %plan.data_dir.display(),
         version = env!("CARGO_PKG_VERSION"),
-        revision = env!("PARLANCE_REVISION"),
+        revision = env!("BUILD_REVISION"),
         "serving"
     );
     if plan.is_dev {
