@@ -197,6 +197,7 @@ impl Room {
             retry,
             event,
             at: cx.now.wall,
+            restores: None,
         };
         self.ask(Request::Append(draft), pending, cx);
     }

@@ -66,6 +66,13 @@ impl Item {
             Kind::Passing(_) => false,
         }
     }
+
+    fn deletes(&self, id: MessageId) -> bool {
+        match self.kind {
+            Kind::Durable { deletes, .. } => deletes == Some(id),
+            Kind::Passing(_) => false,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -148,10 +155,12 @@ impl Ring {
         Some(self.first + next as u64)
     }
 
-    /// Replaces the content of message `id`, so that nobody is told what is gone.
+    /// Replaces the content of message `id`, so that nobody is told what is gone. A deleted one
+    /// stays so: an edit that stands after the delete puts nothing back.
     pub(crate) fn rewrite(&mut self, id: MessageId, content: &str) {
-        let found = self.items.iter_mut().rev().find(|item| item.is_message(id));
-        if let Some(item) = found {
+        let mut newest_first = self.items.iter_mut().rev();
+        let found = newest_first.find(|item| item.is_message(id) || item.deletes(id));
+        if let Some(item) = found.filter(|item| item.is_message(id)) {
             let text = frames::with_content(&item.text, content);
             self.bytes = self.bytes - item.text.len() + text.len();
             item.text = text;
@@ -188,10 +197,7 @@ impl Ring {
 
     /// Whether a recent event deleted message `id`.
     pub(crate) fn deleted(&self, id: MessageId) -> bool {
-        self.items.iter().any(|item| match item.kind {
-            Kind::Durable { deletes, .. } => deletes == Some(id),
-            Kind::Passing(_) => false,
-        })
+        self.items.iter().any(|item| item.deletes(id))
     }
 
     /// The newest messages of `author` in (`above`, `up_to`], at most `limit`, oldest first.
@@ -287,6 +293,46 @@ mod tests {
             ring.push(durable(at(id, 0), at(id - 1, 0)));
         }
         assert_eq!((ring.first(), ring.end()), (6, 9));
+    }
+
+    #[test]
+    fn an_edit_that_stands_after_a_delete_puts_no_text_back() {
+        let id = MessageId::new(1).unwrap();
+        let sender = UserId::new("ann").unwrap();
+        let message = crate::entry::Entry {
+            position: at(1, 0),
+            prev: at(0, 0),
+            t: parlance_protocol::UnixMicros(1),
+            ordinal: 1,
+            sender: sender.clone(),
+            local_id: None,
+            event: crate::entry::Event::Message {
+                content: "sent".into(),
+            },
+        };
+        let mut ring = Ring::new(10, 1_000_000);
+        let mut item = durable(at(1, 0), at(0, 0));
+        item.text = frames::of_entry(&message, None, parlance_protocol::Status::Sent);
+        ring.push(item);
+        let shown = |ring: &Ring| String::from_utf8(ring.get(0).unwrap().text.to_vec()).unwrap();
+
+        ring.rewrite(id, "edited");
+        assert!(shown(&ring).contains("edited"));
+        ring.rewrite(id, "");
+        let gone = shown(&ring);
+        let delete = durable(at(1, 2), at(1, 1));
+        ring.push(Item {
+            kind: Kind::Durable {
+                position: at(1, 2),
+                prev: at(1, 1),
+                author: sender,
+                deletes: Some(id),
+            },
+            ..delete
+        });
+        ring.rewrite(id, "late");
+
+        assert_eq!(shown(&ring), gone);
     }
 
     #[test]
