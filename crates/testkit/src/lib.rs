@@ -9,6 +9,7 @@ pub mod contract;
 pub mod dial;
 pub mod frames;
 pub mod proxy;
+pub mod redis;
 pub mod server;
 pub mod tokens;
 

@@ -37,6 +37,12 @@ impl Claims {
         }
     }
 
+    /// The user; empty when a test has taken that away.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        self.body["sub"].as_str().unwrap_or_default()
+    }
+
     /// Sets a claim; null takes it away.
     #[must_use]
     pub fn with(mut self, claim: &str, value: impl Into<Value>) -> Self {

@@ -5,14 +5,13 @@ use std::time::{Duration, Instant};
 use parlance_testkit::{
     client::Client,
     frames::{Frame, opcode},
-    server::Parlance,
 };
 use serde_json::{Value, json};
 
-use crate::support::{any, join, join_extended, room};
+use super::support::{any, join, join_extended, room, setup, shared, start};
 
 async fn closed_after(frames: &[Vec<u8>], code: u16) {
-    let server = Parlance::shared();
+    let server = shared();
     let mut client = join(&server, &room(), "ann").await;
     for frame in frames {
         client.send_bytes(frame).await;
@@ -71,7 +70,7 @@ async fn text_that_is_not_utf_8_is_1007() {
 
 #[tokio::test]
 async fn a_character_may_be_split_over_fragments() {
-    let server = Parlance::shared();
+    let server = shared();
     let mut client = join(&server, &room(), "ann").await;
     let text = r#"{"action":"send_message","content":"é"}"#.as_bytes();
     let middle = text.iter().position(|byte| *byte == 0xC3).unwrap() + 1;
@@ -103,7 +102,7 @@ async fn a_frame_or_message_over_64_kib_is_1009() {
         1009,
     )
     .await;
-    let server = Parlance::shared();
+    let server = shared();
     let mut client = join(&server, &room(), "ann").await;
     client.send_text(&" ".repeat(65_536)).await;
     assert_eq!(
@@ -128,7 +127,7 @@ async fn over_100_control_frames_a_second_are_1008() {
 
 #[tokio::test]
 async fn a_frame_that_never_ends_is_1008_after_10_s() {
-    let server = Parlance::shared();
+    let server = shared();
     let mut client = join(&server, &room(), "ann").await;
     let frame = Frame::text(r#"{"action":"heartbeat"}"#).masked();
     let began = Instant::now();
@@ -143,7 +142,7 @@ async fn a_frame_that_never_ends_is_1008_after_10_s() {
 
 #[tokio::test]
 async fn a_ping_is_answered_with_its_payload() {
-    let server = Parlance::shared();
+    let server = shared();
     let mut client = join(&server, &room(), "ann").await;
     client
         .send_frame(&Frame::new(opcode::PING, [b'p'; 125]))
@@ -153,7 +152,7 @@ async fn a_ping_is_answered_with_its_payload() {
 
 #[tokio::test]
 async fn tcp_ends_within_2_s_of_a_close_frame_from_either_side() {
-    let server = Parlance::shared();
+    let server = shared();
     for code in [1000, 1001, 4999] {
         let mut client = join(&server, &room(), "ann").await;
         client.set_polite(false);
@@ -182,7 +181,7 @@ async fn tcp_ends_within_2_s_of_a_close_frame_from_either_side() {
 
 #[tokio::test]
 async fn a_heartbeat_comes_with_a_ping_and_silence_of_60_s_is_4200() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut silent = join(&server, &room, "silent").await;
     let mut polite = join(&server, &room, "polite").await;
@@ -225,7 +224,7 @@ fn is_heartbeat(frame: &Value) -> bool {
 
 #[tokio::test]
 async fn a_leaving_node_asks_extended_clients_to_move_and_closes_all_with_1012() {
-    let setup = Parlance::setup().set("drain.window", "2s");
+    let setup = setup().set("drain.window", "2s");
     let mut server = setup.set("drain.grace", "1s").start();
     let mut base = join(&server, "drain", "ann").await;
     let (mut extended, _) = join_extended(&server, "drain", "bob").await;
@@ -245,7 +244,7 @@ async fn a_leaving_node_asks_extended_clients_to_move_and_closes_all_with_1012()
 
 #[tokio::test]
 async fn without_clients_a_leaving_node_ends_at_once() {
-    let mut server = Parlance::start();
+    let mut server = start();
     let began = Instant::now();
     server.terminate();
     assert_eq!(server.wait_for_exit().code(), Some(0));
@@ -258,7 +257,7 @@ async fn without_clients_a_leaving_node_ends_at_once() {
 
 #[tokio::test]
 async fn what_was_sent_before_a_close_is_still_done() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut bob = join(&server, &room, "bob").await;
     let ann: Client = join(&server, &room, "ann").await;

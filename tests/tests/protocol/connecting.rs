@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use parlance_testkit::{
     dial::{Dial, TokenPlace, exchange},
-    server::Parlance,
     tokens::Claims,
 };
 use tokio::{
@@ -13,11 +12,11 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::{join, room};
+use super::support::{join, room, setup, shared};
 
 #[tokio::test]
 async fn the_last_slash_may_be_missing() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut with = join(&server, &room, "ann").await;
     let without = server
@@ -33,7 +32,7 @@ async fn the_last_slash_may_be_missing() {
 
 #[tokio::test]
 async fn other_paths_and_an_empty_id_are_not_found() {
-    let server = Parlance::shared();
+    let server = shared();
     for path in [
         "/",
         "/nowhere",
@@ -49,7 +48,7 @@ async fn other_paths_and_an_empty_id_are_not_found() {
 
 #[tokio::test]
 async fn a_plain_get_of_a_conversation_wants_an_upgrade() {
-    let server = Parlance::shared();
+    let server = shared();
     let dial = server
         .dial("plain", "ann")
         .without("Upgrade")
@@ -61,7 +60,7 @@ async fn a_plain_get_of_a_conversation_wants_an_upgrade() {
 
 #[tokio::test]
 async fn a_wrong_or_missing_version_names_the_right_one() {
-    let server = Parlance::shared();
+    let server = shared();
     let without = || {
         server
             .dial("version", "ann")
@@ -76,7 +75,7 @@ async fn a_wrong_or_missing_version_names_the_right_one() {
 
 #[tokio::test]
 async fn a_malformed_upgrade_is_a_bad_request() {
-    let server = Parlance::shared();
+    let server = shared();
     let dial = || server.dial("malformed", "ann");
     let host = server.address().to_string();
     let malformed = [
@@ -93,7 +92,7 @@ async fn a_malformed_upgrade_is_a_bad_request() {
 
 #[tokio::test]
 async fn headers_over_16_kib_are_too_large() {
-    let server = Parlance::shared();
+    let server = shared();
     let dial = server
         .dial("large", "ann")
         .header("X-Filler", &"x".repeat(17 * 1024));
@@ -102,7 +101,7 @@ async fn headers_over_16_kib_are_too_large() {
 
 #[tokio::test]
 async fn an_id_is_percent_decoded_once() {
-    let server = Parlance::shared();
+    let server = shared();
     let mut plain = join(&server, "room:once~", "ann").await;
     let encoded = server
         .dial("x", "bob")
@@ -120,7 +119,7 @@ async fn an_id_is_percent_decoded_once() {
 
 #[tokio::test]
 async fn an_id_that_cannot_be_is_answered_like_one_that_may_not_be_seen() {
-    let server = Parlance::shared();
+    let server = shared();
     let longest = "i".repeat(128);
     join(&server, &longest, "ann").await;
     let too_long = "i".repeat(129);
@@ -146,7 +145,7 @@ async fn an_id_that_cannot_be_is_answered_like_one_that_may_not_be_seen() {
 
 #[tokio::test]
 async fn a_token_is_taken_from_three_places() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let token = server.mint(&Claims::of("ann"));
     for place in [
@@ -168,7 +167,7 @@ async fn a_token_is_taken_from_three_places() {
 
 #[tokio::test]
 async fn the_subprotocol_means_the_extended_layer() {
-    let server = Parlance::shared();
+    let server = shared();
     let token = server.mint(&Claims::of("ann"));
     let dial = Dial::new(server.address(), &room()).token(&token, TokenPlace::Subprotocol);
     assert_eq!(dial.connect().await.next_json().await["type"], "hello");
@@ -179,7 +178,7 @@ async fn the_subprotocol_means_the_extended_layer() {
 
 #[tokio::test]
 async fn only_v_1_means_the_extended_layer() {
-    let server = Parlance::shared();
+    let server = shared();
     for pair in ["v=0", "v=2", "v=", "v=01", "v=true", "V=1"] {
         let mut client = server.dial(&room(), "ann").query(pair).connect().await;
         assert_eq!(client.fence().await, [] as [serde_json::Value; 0], "{pair}");
@@ -188,7 +187,7 @@ async fn only_v_1_means_the_extended_layer() {
 
 #[tokio::test]
 async fn a_token_that_is_given_unclearly_is_a_bad_request() {
-    let server = Parlance::shared();
+    let server = shared();
     let token = server.mint(&Claims::of("ann"));
     let other = server.mint(&Claims::of("bob"));
     let dial = || Dial::new(server.address(), "unclear");
@@ -215,7 +214,7 @@ async fn a_token_that_is_given_unclearly_is_a_bad_request() {
 
 #[tokio::test]
 async fn no_extension_is_accepted() {
-    let server = Parlance::shared();
+    let server = shared();
     let dial = server.dial("deflate", "ann");
     let offer = dial.header(
         "Sec-WebSocket-Extensions",
@@ -227,7 +226,7 @@ async fn no_extension_is_accepted() {
 
 #[tokio::test]
 async fn only_listed_origins_may_connect_and_are_judged_before_the_token() {
-    let server = Parlance::setup()
+    let server = setup()
         .set("origins", "https://chat.example,https://b.example:8443")
         .start();
     let dial = |token: &str, origin: &str| {
@@ -262,7 +261,7 @@ async fn only_listed_origins_may_connect_and_are_judged_before_the_token() {
 
 #[tokio::test]
 async fn a_full_node_says_when_to_come_back() {
-    let server = Parlance::setup().set("limits.connections", "2").start();
+    let server = setup().one_node().set("limits.connections", "2").start();
     let first = join(&server, "full", "ann").await;
     let _second = join(&server, "full", "bob").await;
     let answer = server.dial("full", "cid").refused().await;
@@ -279,9 +278,7 @@ async fn a_full_node_says_when_to_come_back() {
 
 #[tokio::test]
 async fn a_user_with_too_many_connections_is_upgraded_and_told() {
-    let server = Parlance::setup()
-        .set("limits.connections_per_user", "2")
-        .start();
+    let server = setup().set("limits.connections_per_user", "2").start();
     let _first = join(&server, "a", "ann").await;
     let _second = join(&server, "b", "ann").await;
     server
@@ -295,7 +292,7 @@ async fn a_user_with_too_many_connections_is_upgraded_and_told() {
 
 #[tokio::test]
 async fn a_connection_that_does_not_finish_its_upgrade_is_cut_after_5_s() {
-    let server = Parlance::shared();
+    let server = shared();
     for beginning in ["", "GET /conversations/slow/ HTTP/1.1\r\nHost: x\r\n"] {
         let started = Instant::now();
         let mut stream = TcpStream::connect(server.address()).await.unwrap();
@@ -316,7 +313,7 @@ async fn a_connection_that_does_not_finish_its_upgrade_is_cut_after_5_s() {
 
 #[tokio::test]
 async fn a_pipelined_first_frame_is_not_lost() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut other = join(&server, &room, "bob").await;
     let token = server.mint(&Claims::of("ann"));

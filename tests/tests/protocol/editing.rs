@@ -1,9 +1,9 @@
 //! `edit_message` and `delete_message`.
 
-use parlance_testkit::{client::Client, server::Parlance, tokens::Claims};
+use parlance_testkit::{client::Client, tokens::Claims};
 use serde_json::{Value, json};
 
-use crate::support::{any, is_timestamp, join, join_as, room};
+use super::support::{any, is_timestamp, join, join_as, room, shared};
 
 async fn edit(client: &Client, id: &str, content: &str, local_id: &str) {
     client.send(json!({"action": "edit_message", "message_id": id, "content": content, "local_id": local_id})).await;
@@ -24,7 +24,7 @@ async fn newest(client: &mut Client) -> Value {
 
 #[tokio::test]
 async fn an_edit_goes_to_everyone_with_a_position_after_the_last_message() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     let mut bob = join(&server, &room, "bob").await;
@@ -48,7 +48,7 @@ async fn an_edit_goes_to_everyone_with_a_position_after_the_last_message() {
 
 #[tokio::test]
 async fn history_shows_the_present_content_and_who_changed_it_where() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     ann.say("before", "a").await;
@@ -82,7 +82,7 @@ async fn history_shows_the_present_content_and_who_changed_it_where() {
 
 #[tokio::test]
 async fn the_same_content_again_is_an_event_all_the_same() {
-    let server = Parlance::shared();
+    let server = shared();
     let mut ann = join(&server, &room(), "ann").await;
     ann.say("same", "a").await;
     edit(&ann, "1", "same", "e").await;
@@ -93,7 +93,7 @@ async fn the_same_content_again_is_an_event_all_the_same() {
 
 #[tokio::test]
 async fn a_repeated_edit_is_answered_with_its_event_to_that_socket_alone() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     let mut bob = join(&server, &room, "bob").await;
@@ -108,7 +108,7 @@ async fn a_repeated_edit_is_answered_with_its_event_to_that_socket_alone() {
 
 #[tokio::test]
 async fn edits_deletes_and_messages_share_the_name_space_of_local_ids() {
-    let server = Parlance::shared();
+    let server = shared();
     let mut ann = join(&server, &room(), "ann").await;
     ann.say("text", "a").await;
     edit(&ann, "1", "new", "a").await;
@@ -131,7 +131,7 @@ async fn edits_deletes_and_messages_share_the_name_space_of_local_ids() {
 
 #[tokio::test]
 async fn a_second_delete_is_answered_to_the_asker_alone() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     let mut bob = join(&server, &room, "bob").await;
@@ -147,7 +147,7 @@ async fn a_second_delete_is_answered_to_the_asker_alone() {
 
 #[tokio::test]
 async fn deleted_and_unknown_messages_cannot_be_edited() {
-    let server = Parlance::shared();
+    let server = shared();
     let mut ann = join(&server, &room(), "ann").await;
     ann.say("text", "a").await;
     delete(&ann, "1", "d").await;
@@ -167,7 +167,7 @@ async fn deleted_and_unknown_messages_cannot_be_edited() {
 
 #[tokio::test]
 async fn only_the_author_may_change_a_message_and_a_moderator_may_delete_it() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     let mut bob = join(&server, &room, "bob").await;
@@ -186,7 +186,7 @@ async fn only_the_author_may_change_a_message_and_a_moderator_may_delete_it() {
 
 #[tokio::test]
 async fn ids_may_be_integers_and_nothing_else() {
-    let server = Parlance::shared();
+    let server = shared();
     let mut ann = join(&server, &room(), "ann").await;
     ann.say("text", "a").await;
     ann.send(json!({"action": "edit_message", "message_id": 1, "content": "new"}))
@@ -212,7 +212,7 @@ async fn ids_may_be_integers_and_nothing_else() {
 
 #[tokio::test]
 async fn an_edits_content_has_the_limits_of_a_message() {
-    let server = Parlance::shared();
+    let server = shared();
     let mut ann = join(&server, &room(), "ann").await;
     ann.say("text", "a").await;
     for (content, code) in [

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use parlance_testkit::client::Client;
 use serde_json::Value;
 
-use crate::support::{join, unlimited};
+use super::support::{join, unlimited};
 
 /// Fewer than the malformed actions that end a connection.
 const CASES_PER_CONNECTION: usize = 12;

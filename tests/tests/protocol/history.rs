@@ -1,9 +1,9 @@
 //! `fetch_messages`.
 
-use parlance_testkit::{client::Client, server::Parlance};
+use parlance_testkit::client::Client;
 use serde_json::{Value, json};
 
-use crate::support::{fill, ids, is_timestamp, join, room, unlimited};
+use super::support::{fill, ids, is_timestamp, join, room, shared, unlimited};
 
 async fn fetch(client: &mut Client, mut anchor: Value) -> Value {
     anchor["action"] = json!("fetch_messages");
@@ -13,7 +13,7 @@ async fn fetch(client: &mut Client, mut anchor: Value) -> Value {
 
 #[tokio::test]
 async fn a_row_tells_everything_about_a_message() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     let sent = ann.say("Previous message", "mine").await;
@@ -36,7 +36,7 @@ async fn a_row_tells_everything_about_a_message() {
 
 #[tokio::test]
 async fn an_empty_conversation_has_an_empty_page() {
-    let server = Parlance::shared();
+    let server = shared();
     let mut ann = join(&server, &room(), "ann").await;
     let page = fetch(&mut ann, json!({"limit": 100})).await;
     assert_eq!((ids(&page).len(), &page["has_more"]), (0, &json!(false)));
@@ -44,7 +44,7 @@ async fn an_empty_conversation_has_an_empty_page() {
 
 #[tokio::test]
 async fn pages_are_newest_first_and_adjacent_to_their_anchor() {
-    let server = Parlance::shared();
+    let server = shared();
     let mut ann = join(&server, &room(), "ann").await;
     fill(&mut ann, 9).await;
     let cases = [
@@ -90,7 +90,7 @@ async fn pages_are_newest_first_and_adjacent_to_their_anchor() {
 
 #[tokio::test]
 async fn around_gives_the_message_and_both_sides() {
-    let server = Parlance::shared();
+    let server = shared();
     let mut ann = join(&server, &room(), "ann").await;
     fill(&mut ann, 9).await;
     let cases = [
@@ -149,7 +149,7 @@ async fn the_limit_is_20_by_default_and_clamped_to_1_to_100() {
 
 #[tokio::test]
 async fn a_request_id_is_echoed_as_it_came() {
-    let server = Parlance::shared();
+    let server = shared();
     let mut ann = join(&server, &room(), "ann").await;
     for request_id in [json!("r 1"), json!(17)] {
         let page = fetch(&mut ann, json!({"request_id": request_id})).await;
@@ -160,7 +160,7 @@ async fn a_request_id_is_echoed_as_it_came() {
 
 #[tokio::test]
 async fn more_than_one_anchor_and_wrong_types_are_refused() {
-    let server = Parlance::shared();
+    let server = shared();
     let mut ann = join(&server, &room(), "ann").await;
     for anchor in [
         json!({"before_id": "1", "after_id": "1"}),
@@ -183,12 +183,12 @@ async fn more_than_one_anchor_and_wrong_types_are_refused() {
 
 #[tokio::test]
 async fn a_page_goes_to_the_socket_that_asked_alone() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     let mut other = join(&server, &room, "ann").await;
     fetch(&mut ann, json!({})).await;
-    assert!(!crate::support::any(
+    assert!(!super::support::any(
         &other.fence().await,
         "messages_fetched"
     ));

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use parlance_testkit::server::Parlance;
 use serde_json::json;
 
-use crate::support::{any, join, join_extended, room};
+use super::support::{any, join, join_extended, room, setup, shared};
 
 #[tokio::test]
 async fn a_burst_over_the_rate_is_refused_with_the_time_to_wait() {
-    let server = Parlance::shared();
+    let server = shared();
     let mut ann = join(&server, &room(), "burst").await;
     for number in 0..60 {
         ann.send(
@@ -42,7 +41,7 @@ async fn a_burst_over_the_rate_is_refused_with_the_time_to_wait() {
 
 #[tokio::test]
 async fn a_hundred_refusals_in_10_s_are_4201() {
-    let server = Parlance::shared();
+    let server = shared();
     let mut ann = join(&server, &room(), "hundred").await;
     for _ in 0..200 {
         ann.send(json!({"action": "send_message", "content": "x"}))
@@ -58,7 +57,7 @@ async fn a_hundred_refusals_in_10_s_are_4201() {
 
 #[tokio::test]
 async fn the_rate_of_a_user_counts_all_of_their_connections() {
-    let setup = Parlance::setup().set("limits.actions_per_second", "0");
+    let setup = setup().set("limits.actions_per_second", "0");
     let server = setup.set("limits.user_actions_per_second", "5").start();
     let phone = join(&server, "a", "ann").await;
     let mut laptop = join(&server, "b", "ann").await;
@@ -84,7 +83,7 @@ async fn the_rate_of_a_user_counts_all_of_their_connections() {
 
 #[tokio::test]
 async fn the_20th_malformed_action_in_10_s_is_answered_and_4400() {
-    let server = Parlance::shared();
+    let server = shared();
     let mut ann = join(&server, &room(), "malformed").await;
     for number in 0..20 {
         let frame = ["{", r#"{"action":"dance"}"#, r#"{"action":"typing"}"#][number % 3];
@@ -97,7 +96,7 @@ async fn the_20th_malformed_action_in_10_s_is_answered_and_4400() {
 
 #[tokio::test]
 async fn refusals_of_well_formed_actions_do_not_count_as_malformed() {
-    let server = Parlance::shared();
+    let server = shared();
     let mut ann = join(&server, &room(), "well-formed").await;
     for _ in 0..25 {
         ann.send(json!({"action": "read", "message_ids": ["999"]}))
@@ -111,7 +110,7 @@ async fn refusals_of_well_formed_actions_do_not_count_as_malformed() {
 
 #[tokio::test]
 async fn configured_limits_hold_and_are_told() {
-    let setup = Parlance::setup().set("limits.content_bytes", "10");
+    let setup = setup().set("limits.content_bytes", "10");
     let server = setup.set("limits.frame_bytes", "4096").start();
     let (mut ann, hello) = join_extended(&server, "small", "ann").await;
     assert_eq!(
@@ -134,7 +133,7 @@ async fn configured_limits_hold_and_are_told() {
 
 #[tokio::test]
 async fn others_are_not_slowed_by_who_is_refused() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let loud = join(&server, &room, "loud").await;
     let mut calm = join(&server, &room, "calm").await;

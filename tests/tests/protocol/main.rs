@@ -9,18 +9,12 @@
     reason = "a test that cannot go on should say where"
 )]
 
-mod closing;
-mod connecting;
-mod editing;
-mod extended;
-mod golden;
-mod history;
-mod limits;
-mod presence;
-mod reading;
-mod receipts;
-mod resuming;
-mod sending;
-mod support;
-mod tokens;
-mod typing;
+use parlance_testkit::server::{Parlance, Setup};
+
+#[path = "suite.rs"]
+mod suite;
+
+/// All of parlance in one process.
+fn setup() -> Setup {
+    Parlance::setup()
+}

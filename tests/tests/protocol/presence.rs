@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use parlance_testkit::{client::Client, server::Parlance};
+use parlance_testkit::client::Client;
 use serde_json::{Value, json};
 
-use crate::support::{any, is_timestamp, join, join_extended, room, unlimited};
+use super::support::{any, is_timestamp, join, join_extended, room, shared, unlimited};
 
 async fn status_of(client: &mut Client, user: &str) -> Value {
     client
@@ -17,7 +17,7 @@ async fn status_of(client: &mut Client, user: &str) -> Value {
 
 #[tokio::test]
 async fn a_joiner_is_told_who_is_here_and_they_of_the_joiner() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     let _ann_elsewhere = join(&server, &room, "ann").await;
@@ -43,7 +43,7 @@ async fn a_joiner_is_told_who_is_here_and_they_of_the_joiner() {
 
 #[tokio::test]
 async fn further_devices_are_no_change() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     let mut bob = join(&server, &room, "bob").await;
@@ -61,7 +61,7 @@ async fn further_devices_are_no_change() {
 
 #[tokio::test]
 async fn a_normal_close_is_offline_at_once() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     let bob = join(&server, &room, "bob").await;
@@ -78,7 +78,7 @@ async fn a_normal_close_is_offline_at_once() {
 
 #[tokio::test]
 async fn a_lost_connection_is_offline_after_5_s() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     let bob = join(&server, &room, "bob").await;
@@ -95,7 +95,7 @@ async fn a_lost_connection_is_offline_after_5_s() {
 
 #[tokio::test]
 async fn a_reconnect_within_5_s_is_no_change() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     let mut cid = join(&server, &room, "cid").await;

@@ -3,7 +3,7 @@
 use parlance_testkit::{client::Client, server::Parlance};
 use serde_json::{Value, json};
 
-use crate::support::{any, fill, join, join_extended, room};
+use super::support::{any, fill, join, join_extended, room, shared};
 
 async fn read(client: &Client, ids: &[&str]) {
     client
@@ -19,7 +19,7 @@ async fn cursor(server: &Parlance, room: &str, user: &str) -> (Value, Value) {
 
 #[tokio::test]
 async fn everyone_gets_the_listed_ids_that_the_cursor_moved_past() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     let mut bob = join(&server, &room, "bob").await;
@@ -37,7 +37,7 @@ async fn everyone_gets_the_listed_ids_that_the_cursor_moved_past() {
 
 #[tokio::test]
 async fn the_cursor_moves_to_the_highest_listed_id_and_never_back() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     let mut bob = join(&server, &room, "bob").await;
@@ -60,7 +60,7 @@ async fn the_cursor_moves_to_the_highest_listed_id_and_never_back() {
 
 #[tokio::test]
 async fn one_unknown_id_is_an_error_and_nothing_moves() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     let mut bob = join(&server, &room, "bob").await;
@@ -80,7 +80,7 @@ async fn one_unknown_id_is_an_error_and_nothing_moves() {
 
 #[tokio::test]
 async fn a_send_by_someone_who_had_read_everything_moves_their_cursor_without_a_frame() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     let mut bob = join(&server, &room, "bob").await;
@@ -93,7 +93,7 @@ async fn a_send_by_someone_who_had_read_everything_moves_their_cursor_without_a_
 
 #[tokio::test]
 async fn a_read_lists_1_to_500_ids() {
-    let server = Parlance::shared();
+    let server = shared();
     let mut ann = join(&server, &room(), "ann").await;
     ann.say("text", "a").await;
     let too_many: Vec<&str> = ["1"].repeat(501);

@@ -3,11 +3,10 @@
 use parlance_testkit::{
     client::Client,
     frames::{Frame, opcode},
-    server::Parlance,
 };
 use serde_json::{Value, json};
 
-use crate::support::{any, fill, is_timestamp, join, join_extended, room, unlimited};
+use super::support::{any, fill, is_timestamp, join, join_extended, room, shared, unlimited};
 
 async fn status(client: &mut Client, id: &str) -> Value {
     client
@@ -25,7 +24,7 @@ async fn read(client: &Client, id: &str) {
 
 #[tokio::test]
 async fn a_pong_proves_delivery_without_any_client_code() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     let mut bob = join(&server, &room, "bob").await;
@@ -42,7 +41,7 @@ async fn a_pong_proves_delivery_without_any_client_code() {
 
 #[tokio::test]
 async fn neither_a_fetch_nor_another_pong_proves_anything() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     let mut bob = join(&server, &room, "bob").await;
@@ -60,7 +59,7 @@ async fn neither_a_fetch_nor_another_pong_proves_anything() {
 
 #[tokio::test]
 async fn a_device_that_came_later_proves_nothing_of_what_was_there_before() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     ann.say("before", "a").await;
@@ -76,7 +75,7 @@ async fn a_device_that_came_later_proves_nothing_of_what_was_there_before() {
 
 #[tokio::test]
 async fn an_own_device_proves_nothing() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     let mut ann_elsewhere = join(&server, &room, "ann").await;
@@ -89,7 +88,7 @@ async fn an_own_device_proves_nothing() {
 
 #[tokio::test]
 async fn reading_implies_delivery_and_is_final() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     let mut bob = join(&server, &room, "bob").await;
@@ -105,7 +104,7 @@ async fn reading_implies_delivery_and_is_final() {
 
 #[tokio::test]
 async fn a_status_goes_to_every_connection_of_the_author() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut phone = join(&server, &room, "ann").await;
     let mut laptop = join(&server, &room, "ann").await;
@@ -117,7 +116,7 @@ async fn a_status_goes_to_every_connection_of_the_author() {
 
 #[tokio::test]
 async fn an_author_who_was_away_reads_the_status_from_history() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     fill(&mut ann, 2).await;
@@ -162,7 +161,7 @@ async fn on_a_jump_the_author_is_told_of_the_newest_50() {
 
 #[tokio::test]
 async fn extended_clients_get_cursors_as_well() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut bob = join(&server, &room, "bob").await;
     let (mut ann, _) = join_extended(&server, &room, "ann").await;

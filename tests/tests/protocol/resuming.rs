@@ -3,7 +3,7 @@
 use parlance_testkit::{client::Client, server::Parlance};
 use serde_json::{Value, json};
 
-use crate::support::{any, fill, join, room, unlimited};
+use super::support::{any, fill, join, room, setup, shared, start, unlimited};
 
 /// Five messages; the first edited after the third, the second deleted at the end.
 async fn history(server: &Parlance, room: &str) -> Client {
@@ -65,7 +65,7 @@ const ALL: [(&str, &str); 7] = [
 
 #[tokio::test]
 async fn everything_after_the_position_is_replayed_in_place_then_live() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = history(&server, &room).await;
     for (since, missed) in [
@@ -104,7 +104,7 @@ async fn everything_after_the_position_is_replayed_in_place_then_live() {
 
 #[tokio::test]
 async fn without_since_or_with_an_empty_one_nothing_is_replayed() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let _ann = history(&server, &room).await;
     let none = server.dial(&room, "bob").extended().connect().await;
@@ -129,7 +129,7 @@ async fn without_since_or_with_an_empty_one_nothing_is_replayed() {
 
 #[tokio::test]
 async fn a_position_that_cannot_be_is_lost_and_the_stream_goes_on() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = history(&server, &room).await;
     let impossible = [
@@ -174,7 +174,7 @@ async fn a_position_that_cannot_be_is_lost_and_the_stream_goes_on() {
 
 #[tokio::test]
 async fn too_much_is_left_out_and_announced() {
-    let setup = Parlance::setup().set("limits.resume_events", "120");
+    let setup = setup().set("limits.resume_events", "120");
     let server = setup
         .set("limits.actions_per_second", "0")
         .set("limits.user_actions_per_second", "0")
@@ -256,7 +256,7 @@ async fn who_resumes_while_others_write_misses_and_repeats_nothing() {
 
 #[tokio::test]
 async fn ids_and_positions_survive_a_kill() {
-    let mut server = Parlance::start();
+    let mut server = start();
     let ann = history(&server, "survivor").await;
     drop(ann);
     server.kill();

@@ -1,13 +1,12 @@
 //! `send_message` and its acknowledgement.
 
-use parlance_testkit::server::Parlance;
 use serde_json::{Value, json};
 
-use crate::support::{any, is_timestamp, join, room};
+use super::support::{any, is_timestamp, join, room, shared};
 
 #[tokio::test]
 async fn a_message_goes_to_everyone_and_acknowledges_its_sender() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     let mut ann_elsewhere = join(&server, &room, "ann").await;
@@ -28,7 +27,7 @@ async fn a_message_goes_to_everyone_and_acknowledges_its_sender() {
 
 #[tokio::test]
 async fn ids_are_dense_and_everyone_sees_the_same_order() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     let mut bob = join(&server, &room, "bob").await;
@@ -71,7 +70,7 @@ async fn ids_are_dense_and_everyone_sees_the_same_order() {
 
 #[tokio::test]
 async fn conversations_do_not_hear_each_other() {
-    let server = Parlance::shared();
+    let server = shared();
     let mut here = join(&server, &room(), "ann").await;
     let mut there = join(&server, &room(), "ann").await;
     assert_eq!(here.say("here", "a").await["message"]["id"], "1");
@@ -81,7 +80,7 @@ async fn conversations_do_not_hear_each_other() {
 
 #[tokio::test]
 async fn a_repeated_local_id_is_the_same_message_answered_to_that_socket_alone() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     let mut bob = join(&server, &room, "bob").await;
@@ -111,7 +110,7 @@ async fn a_repeated_local_id_is_the_same_message_answered_to_that_socket_alone()
 
 #[tokio::test]
 async fn a_repeat_is_found_again_over_another_connection_with_its_present_content() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     let first = ann.say("before", "a").await;
@@ -136,7 +135,7 @@ async fn a_repeat_is_found_again_over_another_connection_with_its_present_conten
 
 #[tokio::test]
 async fn another_content_for_a_local_id_is_a_conflict() {
-    let server = Parlance::shared();
+    let server = shared();
     let mut ann = join(&server, &room(), "ann").await;
     ann.say("one", "a").await;
     ann.send(json!({"action": "send_message", "content": "other", "local_id": "a"}))
@@ -151,7 +150,7 @@ async fn another_content_for_a_local_id_is_a_conflict() {
 
 #[tokio::test]
 async fn a_local_id_belongs_to_its_sender_and_conversation() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     let mut bob = join(&server, &room, "bob").await;
@@ -166,7 +165,7 @@ async fn a_local_id_belongs_to_its_sender_and_conversation() {
 
 #[tokio::test]
 async fn without_a_local_id_every_send_is_a_message_and_the_key_is_left_out() {
-    let server = Parlance::shared();
+    let server = shared();
     let mut ann = join(&server, &room(), "ann").await;
     for id in ["1", "2"] {
         ann.send(json!({"action": "send_message", "content": "again"}))
@@ -179,7 +178,7 @@ async fn without_a_local_id_every_send_is_a_message_and_the_key_is_left_out() {
 
 #[tokio::test]
 async fn content_is_1_to_16384_bytes_of_utf_8() {
-    let server = Parlance::shared();
+    let server = shared();
     let mut ann = join(&server, &room(), "ann").await;
     let longest = "é".repeat(8_192);
     assert_eq!(
@@ -210,7 +209,7 @@ async fn content_is_1_to_16384_bytes_of_utf_8() {
 
 #[tokio::test]
 async fn a_local_id_is_1_to_128_bytes_and_null_in_a_failure_otherwise() {
-    let server = Parlance::shared();
+    let server = shared();
     let mut ann = join(&server, &room(), "ann").await;
     ann.say("hello", &"l".repeat(128)).await;
     for local_id in [json!(""), json!("l".repeat(129)), json!(5)] {
@@ -224,7 +223,7 @@ async fn a_local_id_is_1_to_128_bytes_and_null_in_a_failure_otherwise() {
 
 #[tokio::test]
 async fn a_conversation_id_must_be_that_of_the_url() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     ann.send(json!({"action": "send_message", "conversation_id": "another", "content": "x", "local_id": "a"})).await;
@@ -241,7 +240,7 @@ async fn a_conversation_id_must_be_that_of_the_url() {
 
 #[tokio::test]
 async fn heartbeats_have_no_answer() {
-    let server = Parlance::shared();
+    let server = shared();
     let mut ann = join(&server, &room(), "ann").await;
     ann.send(json!({"action": "heartbeat"})).await;
     ann.send(json!({"action": "heartbeat_ack"})).await;
@@ -250,7 +249,7 @@ async fn heartbeats_have_no_answer() {
 
 #[tokio::test]
 async fn a_failing_action_other_than_a_send_is_answered_by_an_error_with_its_name() {
-    let server = Parlance::shared();
+    let server = shared();
     let mut ann = join(&server, &room(), "ann").await;
     let long = "n".repeat(65);
     let cases = [

@@ -1,9 +1,24 @@
 //! Words that the tests share.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 
 use parlance_testkit::{client::Client, server::Parlance, tokens::Claims};
 use serde_json::Value;
+
+pub(crate) use crate::setup;
+
+/// A server of one's own with the default settings.
+pub(crate) fn start() -> Parlance {
+    setup().start()
+}
+
+/// The server of all tests that run at the same time.
+pub(crate) fn shared() -> Arc<Parlance> {
+    setup().shared()
+}
 
 /// A conversation that no other test knows.
 pub(crate) fn room() -> String {
@@ -63,7 +78,7 @@ pub(crate) async fn fill(client: &mut Client, count: usize) {
 
 /// A server that never says "slow down".
 pub(crate) fn unlimited() -> Parlance {
-    let setup = Parlance::setup().set("limits.actions_per_second", "0");
+    let setup = setup().set("limits.actions_per_second", "0");
     setup
         .set("limits.user_actions_per_second", "0")
         .set("limits.connections_per_user", "0")

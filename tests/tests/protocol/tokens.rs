@@ -8,7 +8,7 @@ use parlance_testkit::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{join, join_as, room};
+use super::support::{join, join_as, room, setup, shared};
 
 /// The outcome of a dial with this token: `None` when it was let in.
 async fn close_code(server: &Parlance, token: &str) -> Option<u16> {
@@ -29,7 +29,7 @@ async fn close_code(server: &Parlance, token: &str) -> Option<u16> {
 
 #[tokio::test]
 async fn a_missing_or_broken_token_is_upgraded_and_closed_with_4003() {
-    let server = Parlance::shared();
+    let server = shared();
     let none = Dial::new(server.address(), "tokens");
     none.connect().await.expect_close(4003).await;
     let good = server.mint(&Claims::of("ann"));
@@ -42,7 +42,7 @@ async fn a_missing_or_broken_token_is_upgraded_and_closed_with_4003() {
 
 #[tokio::test]
 async fn claims_that_are_missing_or_of_another_type_are_4003() {
-    let server = Parlance::shared();
+    let server = shared();
     let exp = unix_now() + 600;
     let too_far = 1_u64 << 53;
     let long = "u".repeat(129);
@@ -76,7 +76,7 @@ async fn claims_that_are_missing_or_of_another_type_are_4003() {
 
 #[tokio::test]
 async fn claims_within_the_rules_are_let_in() {
-    let server = Parlance::shared();
+    let server = shared();
     let longest = "u".repeat(128);
     let cases: &[(&str, Value)] = &[
         ("sub", json!(longest)),
@@ -95,7 +95,7 @@ async fn claims_within_the_rules_are_let_in() {
 
 #[tokio::test]
 async fn every_hmac_algorithm_fits_the_secret_and_nothing_else_does() {
-    let server = Parlance::shared();
+    let server = shared();
     for (algorithm, outcome) in [
         ("HS256", None),
         ("HS384", None),
@@ -111,7 +111,7 @@ async fn every_hmac_algorithm_fits_the_secret_and_nothing_else_does() {
 
 #[tokio::test]
 async fn critical_headers_are_refused_and_a_kid_is_ignored() {
-    let server = Parlance::shared();
+    let server = shared();
     let critical = Claims::of("ann").with_header("crit", vec!["exp"]);
     assert_eq!(
         close_code(&server, &server.mint(&critical)).await,
@@ -123,7 +123,7 @@ async fn critical_headers_are_refused_and_a_kid_is_ignored() {
 
 #[tokio::test]
 async fn algorithms_can_be_narrowed() {
-    let server = Parlance::setup().set("auth.algorithms", "HS512").start();
+    let server = setup().set("auth.algorithms", "HS512").start();
     let with = |algorithm: &str| server.mint(&Claims::of("ann").with_header("alg", algorithm));
     assert_eq!(close_code(&server, &with("HS256")).await, Some(4003));
     assert_eq!(close_code(&server, &with("HS512")).await, None);
@@ -131,7 +131,7 @@ async fn algorithms_can_be_narrowed() {
 
 #[tokio::test]
 async fn issuer_and_audience_are_judged_when_configured() {
-    let server = Parlance::setup();
+    let server = setup();
     let server = server
         .set("auth.issuer", "https://id.example")
         .set("auth.audience", "chat")
@@ -156,7 +156,7 @@ async fn issuer_and_audience_are_judged_when_configured() {
 
 #[tokio::test]
 async fn a_conversation_that_is_not_named_is_4004() {
-    let server = Parlance::shared();
+    let server = shared();
     let cases: &[(Value, Option<u16>)] = &[
         (json!("*"), None),
         (json!(["other", "tokens"]), None),
@@ -175,7 +175,7 @@ async fn a_conversation_that_is_not_named_is_4004() {
 
 #[tokio::test]
 async fn the_token_is_judged_before_the_conversation() {
-    let server = Parlance::shared();
+    let server = shared();
     let dial = Dial::new(server.address(), "x").path("/conversations/a%20b/");
     dial.token("bad", TokenPlace::Query)
         .connect()
@@ -186,7 +186,7 @@ async fn the_token_is_judged_before_the_conversation() {
 
 #[tokio::test]
 async fn the_name_in_typing_is_the_first_of_four_claims_cut_to_64_characters() {
-    let server = Parlance::shared();
+    let server = shared();
     let long = "é".repeat(70);
     let cut = "é".repeat(64);
     let all = Claims::of("sub-1")
@@ -220,13 +220,13 @@ async fn the_name_in_typing_is_the_first_of_four_claims_cut_to_64_characters() {
 
 #[tokio::test]
 async fn either_layer_is_closed_30_s_after_the_token_expired() {
-    let server = Parlance::shared();
+    let server = shared();
     let exp = unix_now() - 26;
     let soon = Claims::of("ann").with("exp", exp);
     let mut base = server.dial_with(&room(), &soon).connect().await;
     let mut extended = server.dial_with(&room(), &soon).extended().connect().await;
     let expiring = extended.expect("auth_expiring").await;
-    assert!(crate::support::is_timestamp(&expiring["expires_at"]));
+    assert!(super::support::is_timestamp(&expiring["expires_at"]));
     base.expect_close(4003).await;
     assert!(
         (exp + 30..exp + 35).contains(&unix_now()),
@@ -238,7 +238,7 @@ async fn either_layer_is_closed_30_s_after_the_token_expired() {
 
 #[tokio::test]
 async fn a_new_token_prolongs_the_connection() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let soon = Claims::of("ann").with("exp", unix_now() - 26);
     let mut base = server.dial_with(&room, &soon).connect().await;
@@ -248,7 +248,7 @@ async fn a_new_token_prolongs_the_connection() {
     for client in [&mut base, &mut extended] {
         client.send(json!({"action": "auth", "token": fresh})).await;
         let ok = client.expect("auth_ok").await;
-        assert!(crate::support::is_timestamp(&ok["expires_at"]));
+        assert!(super::support::is_timestamp(&ok["expires_at"]));
     }
     let mut unrenewed = server.dial_with(&room, &soon).connect().await;
     unrenewed.expect_close(4003).await;
@@ -258,7 +258,7 @@ async fn a_new_token_prolongs_the_connection() {
 
 #[tokio::test]
 async fn a_bad_token_another_user_or_lost_access_ends_the_connection() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let expired = Claims::of("ann").with("exp", unix_now() - 60);
     let elsewhere = Claims::of("ann").with("conversations", vec!["elsewhere"]);

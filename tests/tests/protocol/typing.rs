@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use parlance_testkit::{client::Client, server::Parlance};
+use parlance_testkit::client::Client;
 use serde_json::{Value, json};
 
-use crate::support::{any, join, room};
+use super::support::{any, join, room, shared};
 
 async fn set(client: &Client, is_typing: bool) {
     client
@@ -19,7 +19,7 @@ fn frame(user: &str, is_typing: bool) -> Value {
 
 #[tokio::test]
 async fn a_change_goes_to_the_other_users_at_once() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     let mut ann_elsewhere = join(&server, &room, "ann").await;
@@ -38,7 +38,7 @@ async fn a_change_goes_to_the_other_users_at_once() {
 
 #[tokio::test]
 async fn a_repeated_true_only_renews() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     let mut bob = join(&server, &room, "bob").await;
@@ -52,7 +52,7 @@ async fn a_repeated_true_only_renews() {
 
 #[tokio::test]
 async fn a_user_types_if_any_of_their_devices_does() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut phone = join(&server, &room, "ann").await;
     let mut laptop = join(&server, &room, "ann").await;
@@ -70,7 +70,7 @@ async fn a_user_types_if_any_of_their_devices_does() {
 
 #[tokio::test]
 async fn typing_ends_by_itself_after_6_s() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let ann = join(&server, &room, "ann").await;
     let mut bob = join(&server, &room, "bob").await;
@@ -85,7 +85,7 @@ async fn typing_ends_by_itself_after_6_s() {
 
 #[tokio::test]
 async fn typing_ends_when_the_user_sends_and_when_the_connection_ends() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     let mut bob = join(&server, &room, "bob").await;
@@ -101,7 +101,7 @@ async fn typing_ends_when_the_user_sends_and_when_the_connection_ends() {
 
 #[tokio::test]
 async fn a_joiner_is_told_who_types() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     set(&ann, true).await;
@@ -112,7 +112,7 @@ async fn a_joiner_is_told_who_types() {
 
 #[tokio::test]
 async fn typing_over_its_rate_has_no_answer() {
-    let server = Parlance::shared();
+    let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     for turn in 0..30 {
