@@ -11,6 +11,7 @@ mod demo;
 mod descriptors;
 mod failure;
 mod logging;
+mod node;
 mod observe;
 mod serve;
 
