@@ -4,7 +4,7 @@
 use std::{
     cell::RefCell,
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
 };
 
 use parlance_core::ports::Cursor;
@@ -66,6 +66,8 @@ impl OwedCursors {
 /// to hear at least that. Shared with the shards.
 #[derive(Debug, Default)]
 pub(crate) struct Dropped {
+    /// Ephemerals on their way to the I/O thread.
+    pub(crate) waiting: AtomicUsize,
     conversations: Mutex<HashSet<ConversationId>>,
 }
 
