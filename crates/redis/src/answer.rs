@@ -12,19 +12,26 @@ pub(crate) fn text(value: Value) -> Result<String, CallError> {
 
 /// Bytes.
 pub(crate) fn bytes(value: Value) -> Result<Vec<u8>, CallError> {
-    match value {
-        Value::BulkString(bytes) => Ok(bytes),
-        Value::SimpleString(text) => Ok(text.into_bytes()),
-        other => Err(unexpected(&format!("{other:?}"))),
+    if let Value::BulkString(bytes) = value {
+        return Ok(bytes);
     }
+    Err(unexpected(&format!("{value:?}")))
 }
 
-/// A list, or a single text where the script has one for a special case.
+/// A list.
 pub(crate) fn list(value: Value) -> Result<Vec<Value>, CallError> {
-    match value {
-        Value::Array(values) => Ok(values),
-        other => Err(unexpected(&format!("{other:?}"))),
+    if let Value::Array(values) = value {
+        return Ok(values);
     }
+    Err(unexpected(&format!("{value:?}")))
+}
+
+/// A whole number.
+pub(crate) fn number(value: &Value) -> Option<i64> {
+    let Value::Int(number) = value else {
+        return None;
+    };
+    Some(*number)
 }
 
 /// A list of texts.

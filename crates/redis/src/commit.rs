@@ -23,6 +23,7 @@ use tokio::{
 };
 
 use crate::{
+    answer,
     link::{Call, CallError, Link, error_of},
     node::{Node, Retry},
     shard_map::Speech,
@@ -246,10 +247,7 @@ impl Keeper {
         }
         self.tell(link).await;
         for (one, answer) in group.into_iter().zip(answers) {
-            let answer = match answer {
-                Value::ServerError(error) => Err(error_of(error.into())),
-                answer => Ok(answer),
-            };
+            let answer = answer.extract_error().map_err(error_of);
             let _ = one.answer.send(answer);
         }
     }
@@ -265,11 +263,10 @@ impl Keeper {
         wait.arg(1).arg(WAIT_MS);
         pipeline.add_command(wait);
         let mut answers: Vec<Value> = link.pipeline(&pipeline).await?;
-        match answers.pop() {
-            Some(Value::Int(replicas)) if answers.len() == commands.len() => {
-                Ok((answers, replicas))
-            }
-            other => Err(CallError::Unknown(format!("WAIT gave {other:?}").into())),
+        let replicas = answers.pop().as_ref().and_then(answer::number);
+        match replicas {
+            Some(replicas) if answers.len() == commands.len() => Ok((answers, replicas)),
+            Some(_) | None => Err(CallError::Unknown("WAIT gave no number".into())),
         }
     }
 
@@ -296,8 +293,8 @@ fn refuse(group: Vec<Submitted>, error: &CallError) {
 }
 
 fn is_unknown_script(answer: &Value) -> bool {
-    match answer {
-        Value::ServerError(error) => error.kind() == Some(ServerErrorKind::NoScript),
-        _ => false,
-    }
+    let Value::ServerError(error) = answer else {
+        return false;
+    };
+    error.kind() == Some(ServerErrorKind::NoScript)
 }

@@ -33,7 +33,7 @@ const TRIES: usize = 4;
 
 /// Where a reading begins, and which way it goes.
 #[derive(Debug, Clone, Copy)]
-enum From {
+enum Start {
     /// Downwards from the end.
     Newest,
     /// Downwards, from everything of this message on.
@@ -48,7 +48,7 @@ enum From {
     At(Position),
 }
 
-impl From {
+impl Start {
     fn direction(self) -> &'static str {
         match self {
             Self::Newest | Self::DownFrom(_) | Self::Below(_) => "down",
@@ -117,7 +117,7 @@ impl Piece {
 async fn read<S: Store>(
     io: &Rc<Io<S>>,
     conversation: &ConversationId,
-    from: From,
+    from: Start,
     count: usize,
     what: What,
 ) -> Result<Piece, Unavailable> {
@@ -201,8 +201,8 @@ pub(crate) async fn page<S: Store>(
 ) -> Result<Page, Unavailable> {
     let limit = usize::from(limit);
     match anchor {
-        Anchor::Newest => older(io, conversation, From::Newest, limit).await,
-        Anchor::Before(id) => older(io, conversation, From::Below(id), limit).await,
+        Anchor::Newest => older(io, conversation, Start::Newest, limit).await,
+        Anchor::Before(id) => older(io, conversation, Start::Below(id), limit).await,
         Anchor::After(id) => newer(io, conversation, id, limit).await,
         Anchor::Around(id) => around(io, conversation, id, limit).await,
     }
@@ -211,7 +211,7 @@ pub(crate) async fn page<S: Store>(
 async fn older<S: Store>(
     io: &Rc<Io<S>>,
     conversation: &ConversationId,
-    from: From,
+    from: Start,
     limit: usize,
 ) -> Result<Page, Unavailable> {
     let piece = read(io, conversation, from, limit + 1, What::Messages).await?;
@@ -239,7 +239,7 @@ async fn newer<S: Store>(
     let piece = read(
         io,
         conversation,
-        From::Above(after),
+        Start::Above(after),
         limit + 1,
         What::Messages,
     )
@@ -273,7 +273,7 @@ async fn around<S: Store>(
     let newer_limit = (limit - 1) / 2;
     let older_limit = limit - newer_limit;
     for _ in 0..TRIES {
-        let below = older(io, conversation, From::DownFrom(id), older_limit).await?;
+        let below = older(io, conversation, Start::DownFrom(id), older_limit).await?;
         // Nothing at or below it: then the first one takes its place.
         let above_limit = newer_limit + usize::from(below.rows.is_empty());
         let above = newer(io, conversation, id, above_limit).await?;
@@ -301,7 +301,7 @@ pub(crate) async fn replay<S: Store>(
     limit: usize,
 ) -> Result<Replay, Unavailable> {
     let limit = limit.max(1);
-    let piece = read(io, conversation, From::Behind(after), limit, What::Events).await?;
+    let piece = read(io, conversation, Start::Behind(after), limit, What::Events).await?;
     let (epoch, head) = (piece.meta.epoch, piece.meta.head);
     if !piece.reaches(after) {
         return Ok(Replay {
@@ -356,7 +356,7 @@ async fn event_at<S: Store>(
     if position == Position::ZERO {
         return Ok(None);
     }
-    let piece = read(io, conversation, From::At(position), 1, What::Events).await?;
+    let piece = read(io, conversation, Start::At(position), 1, What::Events).await?;
     let is_gone = piece.begins_after.is_none_or(|before| position <= before)
         && !piece.is_whole()
         && position <= piece.meta.head;
@@ -378,7 +378,7 @@ pub(crate) async fn authored<S: Store>(
     limit: usize,
 ) -> Result<Vec<MessageId>, Unavailable> {
     let mut ids = Vec::new();
-    let mut from = From::DownFrom(up_to);
+    let mut from = Start::DownFrom(up_to);
     for _ in 0..AUTHORED_PAGES {
         let piece = read(io, conversation, from, AUTHORED_PAGE, What::Messages).await?;
         let is_last = piece.events.len() < AUTHORED_PAGE;
@@ -397,7 +397,7 @@ pub(crate) async fn authored<S: Store>(
         if is_last {
             break;
         }
-        from = From::Below(lowest);
+        from = Start::Below(lowest);
     }
     ids.reverse();
     Ok(ids)

@@ -18,7 +18,7 @@ use parlance_core::{
 };
 use parlance_feed::FeedId;
 use parlance_protocol::{ConversationId, Position};
-use redis::{Pipeline, Value, cmd};
+use redis::{FromRedisValue, Pipeline, Value, cmd};
 use tokio::{
     sync::mpsc::{UnboundedSender, unbounded_channel},
     time::{Instant, MissedTickBehavior, interval, sleep},
@@ -432,13 +432,10 @@ impl<S: Store> Io<S> {
     /// The epoch of a partition as Redis has it. Somebody may have emptied a Redis that lives on,
     /// and then nothing else shows it to a room in which nobody speaks.
     fn check_epoch(&self, partition: Partition, answer: Value, link: &Link) {
-        let text = match answer {
-            Value::Nil => String::new(),
-            answer => match answer::text(answer) {
-                Ok(text) => text,
-                // The partition moves, or Redis is not well: others notice.
-                Err(_) => return,
-            },
+        let text = match Option::<String>::from_redis_value(answer) {
+            Ok(text) => text.unwrap_or_default(),
+            // The partition moves, or Redis is not well: others notice.
+            Err(_) => return,
         };
         let epoch = text
             .strip_prefix(&*link.run.0)

@@ -6,7 +6,7 @@
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use parlance_core::store::{PARTITIONS, Partition};
-use redis::{AsyncConnectionConfig, Client, ConnectionInfo, Value, cmd};
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, Value, cmd};
 use tokio::sync::Notify;
 
 use crate::{
@@ -241,12 +241,7 @@ struct Master {
 }
 
 async fn masters(info: ConnectionInfo) -> Result<Vec<Master>, CallError> {
-    let asked = match info.addr() {
-        redis::ConnectionAddr::Tcp(host, _) | redis::ConnectionAddr::TcpTls { host, .. } => {
-            host.clone()
-        }
-        _ => String::new(),
-    };
+    let asked = host_of(info.addr());
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(CONNECT_TIMEOUT))
         .set_response_timeout(Some(ANSWER_TIMEOUT));
@@ -263,19 +258,25 @@ async fn masters(info: ConnectionInfo) -> Result<Vec<Master>, CallError> {
         .ok_or_else(|| CallError::Elsewhere("it has no slots of a cluster".into()))
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the client library's list grows; no cluster listens on anything else"
+)]
+fn host_of(address: &ConnectionAddr) -> String {
+    match address {
+        ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } => host.clone(),
+        _ => String::new(),
+    }
+}
+
 /// `[first, last, [host, port, …], replicas…]`; an empty host is the one that was asked.
 fn master(range: Value, asked: &str) -> Option<Master> {
     let mut parts = answer::list(range).ok()?.into_iter();
-    let mut slot = || match parts.next()? {
-        Value::Int(slot) => u16::try_from(slot).ok(),
-        _ => None,
-    };
+    let mut slot = || u16::try_from(answer::number(&parts.next()?)?).ok();
     let (first, last) = (slot()?, slot()?);
     let mut node = answer::list(parts.next()?).ok()?.into_iter();
     let host = answer::text(node.next()?).unwrap_or_default();
-    let Value::Int(port) = node.next()? else {
-        return None;
-    };
+    let port = answer::number(&node.next()?)?;
     Some(Master {
         first,
         last,

@@ -289,9 +289,11 @@ impl Subscriber {
 
 /// Runs inside the connection's driver: it must not wait.
 fn on_push(push: PushInfo, table: &Table, probe: &str, events: &UnboundedSender<Event>) {
-    let mut parts = push.data.into_iter().filter_map(|part| match part {
-        Value::BulkString(bytes) => String::from_utf8(bytes).ok(),
-        _ => None,
+    let mut parts = push.data.into_iter().filter_map(|part| {
+        let Value::BulkString(bytes) = part else {
+            return None;
+        };
+        String::from_utf8(bytes).ok()
     });
     let channel = parts.next();
     let event = match (push.kind, channel) {

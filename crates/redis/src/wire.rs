@@ -58,7 +58,6 @@ pub(crate) enum Read {
     Event(Logged),
     /// The begin of an epoch, and where the one before ended.
     Mark {
-        position: Position,
         prev: Position,
     },
 }
@@ -67,14 +66,7 @@ impl Read {
     pub(crate) fn prev(&self) -> Position {
         match self {
             Self::Event(logged) => logged.entry.prev,
-            Self::Mark { prev, .. } => *prev,
-        }
-    }
-
-    pub(crate) fn position(&self) -> Position {
-        match self {
-            Self::Event(logged) => logged.entry.position,
-            Self::Mark { position, .. } => *position,
+            Self::Mark { prev } => *prev,
         }
     }
 }
@@ -158,10 +150,7 @@ pub(crate) fn entry(text: &str) -> Result<Read, Garbled> {
     let (facts, body) = facts(text)?;
     let body: Body<'_> = serde_json::from_str(body).map_err(|_| garbled("a body"))?;
     if body.mark {
-        return Ok(Read::Mark {
-            position: facts.position,
-            prev: facts.prev,
-        });
+        return Ok(Read::Mark { prev: facts.prev });
     }
     let id = |id| MessageId::new(id).ok_or(garbled("a message id"));
     let event = match (body.m, body.e, body.d) {
@@ -403,7 +392,6 @@ mod tests {
         let text = "10000000000-0 5-2 99 5 7 {\"mark\":true}";
         let mark = entry(text).unwrap();
         assert_eq!(mark.prev(), Position { id: id(5), k: 2 });
-        assert_eq!(mark.position(), Position::of(id(10_000_000_000)));
         let mut heard = Vec::new();
         push(&format!("E{text}"), |piece| heard.push(piece)).unwrap();
         assert_eq!(heard, [Heard::Doubt]);
