@@ -10,6 +10,7 @@ mod config;
 mod demo;
 mod descriptors;
 mod failure;
+mod gateway;
 mod logging;
 mod node;
 mod observe;

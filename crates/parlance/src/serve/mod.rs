@@ -14,7 +14,7 @@ use parlance_embedded::{Embedded, OpenError, Options};
 use crate::{
     cli::{Global, Serve},
     commands::load,
-    config::Config,
+    config::{Config, Purpose},
     demo,
     failure::{Exit, Failure},
     logging,
@@ -30,7 +30,12 @@ pub(crate) fn run(global: &Global, serve: Serve) -> Result<(), Failure> {
         ("listen", "--listen", serve.listen.clone()),
         ("admin.listen", "--admin-listen", serve.admin_listen.clone()),
     ];
-    let config = load(global, flags, !serve.dev)?.config;
+    let purpose = if serve.dev {
+        Purpose::Try
+    } else {
+        Purpose::Serve
+    };
+    let config = load(global, flags, purpose)?.config;
     logging::start(&global.log);
     let data_dir = data_dir(&config, serve.dev);
     let recorder = node::recorder()?;
