@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    link::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, CallError, Link, Run, error_of},
+    link::{self, ANSWER_TIMEOUT, CONNECT_TIMEOUT, CallError, Link, Run, error_of},
     server::ServerFacts,
     topology::NodeAccess,
 };
@@ -109,7 +109,7 @@ async fn ask_sentinel(sentinel: ConnectionInfo, service: &str) -> Result<(String
     let mut connection = connected.await.map_err(error_of)?;
     let mut question = cmd("SENTINEL");
     question.arg("GET-MASTER-ADDR-BY-NAME").arg(service);
-    let answer = connection.send_packed_command(&question).await;
+    let answer = link::send(&mut connection, &question).await;
     let answer = Option::<(String, u16)>::from_redis_value(answer.map_err(error_of)?);
     let answer = answer.map_err(|error| CallError::Refused(error.to_string().into()))?;
     answer.ok_or_else(|| {

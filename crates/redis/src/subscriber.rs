@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use crate::{
-    link::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, CallError, error_of},
+    link::{self, ANSWER_TIMEOUT, CONNECT_TIMEOUT, CallError, error_of},
     node::{Node, Retry},
     partition::{self, Keys},
     shard_map::Speech,
@@ -136,7 +136,7 @@ impl Subscriber {
         for channel in [&*self.probe, &*partition::epochs_channel()] {
             let mut subscribe = cmd("SUBSCRIBE");
             subscribe.arg(channel);
-            let confirmed = connection.send_packed_command(&subscribe).await;
+            let confirmed = link::send(&mut connection, &subscribe).await;
             confirmed.map_err(error_of)?;
         }
         self.node.forget_probe();
@@ -206,7 +206,7 @@ impl Subscriber {
         open.asked.insert(channel, conversation.clone());
         let (mut connection, refused) = (open.connection.clone(), open.sender.clone());
         async move {
-            if let Err(error) = connection.send_packed_command(&subscribe).await {
+            if let Err(error) = link::send(&mut connection, &subscribe).await {
                 // Nobody listens to a connection that ended.
                 let _ = refused.send(Event::Refused(error_of(error)));
             }
@@ -232,7 +232,7 @@ impl Subscriber {
                 let mut connection = open.connection.clone();
                 tokio::task::spawn_local(async move {
                     // A channel too many does no harm.
-                    let _ = connection.send_packed_command(&unsubscribe).await;
+                    let _ = link::send(&mut connection, &unsubscribe).await;
                 });
             }
         }
