@@ -387,6 +387,40 @@ impl<S: Store> Io<S> {
         });
     }
 
+    /// Reads the epochs as soon as the node has a link.
+    fn remember_soon(self: &Rc<Self>, node: &Rc<Node>) {
+        let (io, node) = (Rc::clone(self), Rc::clone(node));
+        tokio::task::spawn_local(async move {
+            let read = async { Ok(io.remember_epochs(&node, &*node.link().await?).await?) };
+            if let Err::<(), Unavailable>(error) = read.await {
+                tracing::debug!(%error, "the epochs could not be read");
+            }
+        });
+    }
+
+    /// Reads all epochs of a node. Without a store it is the gateways who remember which ones there
+    /// were, should Redis forget; what is opened later is announced.
+    pub(crate) async fn remember_epochs(
+        &self,
+        node: &Rc<Node>,
+        link: &Link,
+    ) -> Result<(), CallError> {
+        let own = self.shards.partitions(node);
+        let mut pipeline = Pipeline::new();
+        pipeline.ignore_errors();
+        for partition in &own {
+            pipeline.cmd("GET").arg(partition::epoch_key(*partition));
+        }
+        let answers: Vec<Value> = link.pipeline(&pipeline).await?;
+        for (partition, answer) in own.into_iter().zip(answers) {
+            let text = answer::text(answer).unwrap_or_default();
+            if let Some(epoch) = text.rsplit(' ').next().and_then(|text| text.parse().ok()) {
+                self.note_epoch(partition, epoch);
+            }
+        }
+        Ok(())
+    }
+
     /// The partitions of a node in which somebody here takes part.
     fn used_partitions(&self, node: &Rc<Node>) -> Vec<Partition> {
         let own = self.shards.partitions(node);
@@ -408,6 +442,7 @@ impl<S: Store> Watcher for Io<S> {
             self.metrics.doubts.of(RedisDoubt::NewRun).increment(1);
             self.table.doubt(&self.table.of(&own));
         }
+        self.remember_soon(node);
         if linked != Linked::First {
             let reconnects = &self.metrics.reconnects;
             reconnects.of(RedisConnection::Commands).increment(1);
@@ -474,6 +509,10 @@ impl<S: Store> Listener for Io<S> {
 
     fn on_misplaced(self: &Rc<Self>) {
         self.shards.look.notify_one();
+    }
+
+    fn on_open(self: &Rc<Self>, node: &Rc<Node>) {
+        self.remember_soon(node);
     }
 
     fn on_lost(self: &Rc<Self>, why: Loss) {
