@@ -200,7 +200,36 @@ impl<S: Store> Io<S> {
         }
     }
 
-    /// Calls a script of a conversation until it needs nothing more: `call` is given the run.
+    /// Asks what may be asked again, until there is an answer.
+    pub(crate) async fn read(
+        &self,
+        partition: Partition,
+        question: impl AsyncFn(Rc<Link>) -> Result<Value, CallError>,
+    ) -> Result<Value, Unavailable> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let link = self.node(partition)?.link().await?;
+            match question(link).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) if Instant::now() > deadline => return Err(error.into()),
+                Err(error) => self.before_asking_again(error).await?,
+            }
+        }
+    }
+
+    /// What was only read may be read again, wherever the partition is then.
+    async fn before_asking_again(&self, error: CallError) -> Result<(), Unavailable> {
+        match error {
+            CallError::Elsewhere(_) => self.shards.look.notify_one(),
+            CallError::Unknown(_) => {}
+            CallError::Refused(_) => return Err(error.into()),
+        }
+        sleep(ELSEWHERE_PAUSE).await;
+        Ok(())
+    }
+
+    /// Calls a script that only reads a conversation until it needs nothing more: `call` is given
+    /// the run.
     pub(crate) async fn ask<'a>(
         self: &Rc<Self>,
         conversation: &ConversationId,
@@ -212,12 +241,10 @@ impl<S: Store> Io<S> {
             let link = self.node(keys.partition)?.link().await?;
             let answer = match link.call(&call(&link.run.0)).await {
                 Ok(answer) => answer,
-                Err(CallError::Elsewhere(_)) => {
-                    self.shards.look.notify_one();
-                    sleep(ELSEWHERE_PAUSE).await;
+                Err(error) => {
+                    self.before_asking_again(error).await?;
                     continue;
                 }
-                Err(error) => return Err(error.into()),
             };
             match answer::need(&answer) {
                 Some(need) => self.satisfy(conversation, keys, need).await?,
