@@ -277,9 +277,10 @@ impl<S: Store> Io<S> {
                 }
                 opened
             }
-            Need::Mark(epoch) => {
+            Need::Mark { epoch, found_ms } => {
                 self.note_epoch(keys.partition, epoch);
-                self.mark(conversation, keys, epoch, &link).await
+                self.mark(conversation, keys, (epoch, found_ms), &link)
+                    .await
             }
         }
     }
@@ -289,7 +290,7 @@ impl<S: Store> Io<S> {
         &self,
         conversation: &ConversationId,
         keys: &Keys,
-        epoch: u32,
+        (epoch, found_ms): (u32, u64),
         link: &Link,
     ) -> Result<(), Unavailable> {
         let rows = match &self.store {
@@ -312,7 +313,8 @@ impl<S: Store> Io<S> {
             .with(u64::from(head.k))
             .with(base.map_or(0, |row| row.t.0))
             .with(base.map_or(0, |row| row.ordinal))
-            .with(base.map_or(0, |row| row.count));
+            .with(base.map_or(0, |row| row.count))
+            .with(found_ms);
         // Whatever it answers, the script that needed it asks again.
         match link.call(&call).await {
             Ok(_) | Err(CallError::Elsewhere(_)) => Ok(()),
