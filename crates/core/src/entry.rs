@@ -13,8 +13,13 @@ pub struct Draft {
     pub retry: bool,
     /// The event.
     pub event: Event,
-    /// The wall clock at receipt. The log makes it monotone per conversation.
+    /// The wall clock at receipt; of a restored event, its original time. The log makes it monotone
+    /// per conversation.
     pub at: UnixMicros,
+    /// Where the log acknowledged this event in an earlier epoch, before it lost it: a gateway that
+    /// still has it offers it again. Without a `local_id` this place is the event's name, so that
+    /// several gateways that restore it append it once.
+    pub restores: Option<Position>,
 }
 
 /// The kinds of durable events.
@@ -112,8 +117,9 @@ impl Row {
         })
     }
 
-    /// Applies an edit or delete of this message. Idempotent; older changes than the present one
-    /// and entries about something else do nothing.
+    /// Applies an edit or delete of this message. Idempotent; older changes than the present one,
+    /// entries about something else, and edits that stand after a delete (two nodes can let them
+    /// cross) do nothing.
     pub fn apply(&mut self, entry: &Entry) {
         if entry.event.target() != Some(self.id) || entry.position <= self.changed {
             return;
@@ -121,10 +127,11 @@ impl Row {
         match &entry.event {
             Event::Message { .. } => return,
             Event::Edit { content, .. } => {
-                if self.deleted_by.is_none() {
-                    self.content = content.clone();
-                    self.edited_by = Some(entry.sender.clone());
+                if self.deleted_by.is_some() {
+                    return;
                 }
+                self.content = content.clone();
+                self.edited_by = Some(entry.sender.clone());
             }
             Event::Delete { .. } => {
                 self.content = "".into();
@@ -132,5 +139,43 @@ impl Row {
             }
         }
         self.changed = entry.position;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(k: u32, event: Event) -> Entry {
+        let id = MessageId::new(1).unwrap();
+        Entry {
+            position: Position { id, k },
+            prev: Position::ZERO,
+            t: UnixMicros(1),
+            ordinal: 1,
+            sender: UserId::new("ann").unwrap(),
+            local_id: None,
+            event,
+        }
+    }
+
+    #[test]
+    fn an_edit_that_stands_after_a_delete_changes_nothing() {
+        let message_id = MessageId::new(1).unwrap();
+        let content = || Box::from("text");
+        let message = entry(0, Event::Message { content: content() });
+        let delete = entry(1, Event::Delete { message_id });
+        let edit = Event::Edit {
+            message_id,
+            content: content(),
+        };
+        let mut row = Row::of(&message).unwrap();
+        row.apply(&delete);
+        let deleted = row.clone();
+
+        row.apply(&entry(2, edit));
+
+        assert_eq!(row, deleted);
+        assert_eq!((row.changed.k, &*row.content), (1, ""));
     }
 }

@@ -14,5 +14,6 @@ pub mod quota;
 pub mod receipts;
 pub mod room;
 pub mod settings;
+pub mod store;
 pub mod typing;
 mod user_map;

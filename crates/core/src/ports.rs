@@ -158,6 +158,8 @@ pub struct Page {
     pub has_more: bool,
     /// With [`Anchor::Around`]: newer ones exist.
     pub has_more_after: bool,
+    /// The epoch of the conversation's partition when this was begun to be read.
+    pub epoch: u32,
 }
 
 /// A piece of a replay.
@@ -167,6 +169,11 @@ pub struct Replay {
     pub events: Vec<Replayed>,
     /// How many durable events follow the last of these. 0: the end was reached.
     pub remaining: u64,
+    /// The epoch of the conversation's partition when this was begun to be read.
+    pub epoch: u32,
+    /// The last position of the conversation at that time. It may be the mark with which an epoch
+    /// begins (`n == 0`, `k == 0`), where no event stands.
+    pub head: Position,
 }
 
 /// One replayed event.

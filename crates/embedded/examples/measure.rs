@@ -62,6 +62,7 @@ impl Load {
                 content: content.into(),
             },
             at: UnixMicros(self.sent),
+            restores: None,
         };
         Ok((conversation.clone(), draft))
     }

@@ -92,10 +92,8 @@ pub(crate) fn replay(
         merged.extend(source.next().transpose()?);
     }
 
-    let Some(last) = merged.last() else {
-        return Ok(Replay::default());
-    };
-    let remaining = view.tail(conversation)?.count.saturating_sub(last.count);
+    let tail = view.tail(conversation)?;
+    let read = merged.last().map_or(tail.count, |last| last.count);
     let mut rows: Vec<Row> = merged.iter().filter_map(|s| Row::of(&s.entry)).collect();
     change(&view, conversation, &mut rows)?;
     let mut rows = rows.into_iter();
@@ -112,7 +110,12 @@ pub(crate) fn replay(
             entry: stored.entry,
         })
         .collect();
-    Ok(Replay { events, remaining })
+    Ok(Replay {
+        events,
+        remaining: tail.count.saturating_sub(read),
+        epoch: 0,
+        head: tail.position,
+    })
 }
 
 pub(crate) fn at(

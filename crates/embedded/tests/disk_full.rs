@@ -70,6 +70,7 @@ fn draft(n: u64) -> Draft {
             content: incompressible(n).into(),
         },
         at: UnixMicros(n),
+        restores: None,
     }
 }
 

@@ -7,11 +7,14 @@
 //! time, so that the other nodes are not met by all at once. The window bounds both; a node with
 //! few clients needs less of it, one without none.
 
-use std::{future::Future, num::NonZeroU32, time::Duration};
+use std::{future::Future, num::NonZeroU32, thread, time::Duration};
 
 use parlance_core::room::retry_after_reason;
 use parlance_protocol::CloseCode;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, MissedTickBehavior, interval, timeout},
+};
 
 use crate::node::Node;
 
@@ -25,6 +28,8 @@ const SHORTEST: Duration = Duration::from_secs(2);
 const RETRY_AFTER_MS: std::ops::Range<u64> = 100..1_500;
 /// For the shards' threads to end.
 const STOP: Duration = Duration::from_secs(5);
+/// For the goodbye to the other nodes. They notice by themselves, only later.
+const LEAVE: Duration = Duration::from_secs(2);
 
 /// How a drain ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,8 +54,30 @@ pub(crate) async fn run(node: &Node, at_once: impl Future<Output = ()>) -> Drain
     if timeout(STOP, node.shards.stop()).await.is_err() {
         tracing::error!("draining: a shard did not end in {STOP:?}");
     }
+    leave(node).await;
     tracing::info!(cut, "draining: done");
     Drained { cut }
+}
+
+/// On a thread of its own: one of the runtime's would keep the process until it returns.
+async fn leave(node: &Node) {
+    let Some(leave) = node.hooks.leave.clone() else {
+        return;
+    };
+    let (left, has_left) = oneshot::channel();
+    let spawned = thread::Builder::new().name("leave".into()).spawn(move || {
+        leave();
+        // The deadline may have passed.
+        let _ = left.send(());
+    });
+    match spawned {
+        Ok(_) => match timeout(LEAVE, has_left).await {
+            Ok(Ok(())) => tracing::info!("draining: the other nodes were told"),
+            Ok(Err(_)) => tracing::error!("draining: telling the other nodes failed"),
+            Err(_) => tracing::error!("draining: the other nodes were not told in {LEAVE:?}"),
+        },
+        Err(error) => tracing::error!(%error, "draining: the other nodes cannot be told"),
+    }
 }
 
 async fn send_away(node: &Node) {

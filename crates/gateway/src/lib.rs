@@ -15,7 +15,7 @@ pub mod shard;
 pub use config::{Deadlines, DrainTimes, GatewayConfig, NodeLimits, Origins};
 pub use drain::Drained;
 pub use gateway::{Listeners, Running};
-pub use node::{HealthCheck, Hooks, MetricsText};
+pub use node::{HealthCheck, Hooks, Leave, MetricsText};
 
 /// Unguessable.
 fn random_u64() -> u64 {

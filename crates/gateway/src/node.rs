@@ -27,12 +27,17 @@ pub type HealthCheck = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 /// Gives the metrics in the text format of Prometheus.
 pub type MetricsText = Box<dyn Fn() -> String + Send + Sync>;
 
+/// Says goodbye to the other nodes; may block.
+pub type Leave = Arc<dyn Fn() + Send + Sync>;
+
 /// What the process knows and the gateway asks for.
 pub struct Hooks {
     /// Asked at each `/readyz`; must not block.
     pub backend_health: HealthCheck,
     /// Asked at each `/metrics`.
     pub metrics_text: MetricsText,
+    /// Called once, at the end of a drain: the shards are gone, and no member is left.
+    pub leave: Option<Leave>,
 }
 
 /// One gateway.

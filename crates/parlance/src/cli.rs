@@ -19,6 +19,7 @@ const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILD_REVIS
   parlance serve --dev                     try it on this machine
   parlance config template > parlance.toml
   parlance --config parlance.toml serve
+  parlance gateway --redis-url redis://127.0.0.1:6379
 
 Exit codes: 0 fine, 64 command line or configuration, 69 something needed is missing or taken,
 70 a fault."
@@ -52,6 +53,7 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Serve(Serve),
+    Gateway(Gateway),
     Token(Token),
     Chat(Chat),
     #[command(subcommand)]
@@ -83,6 +85,30 @@ pub(crate) struct Serve {
     /// Where `/readyz` and `/metrics` are served (setting `admin.listen`)
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) admin_listen: Option<String>,
+}
+
+/// Runs a gateway: several of them share the conversations in a Redis
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  parlance gateway --redis-url redis://127.0.0.1:6379
+  parlance gateway --config /etc/parlance.toml
+  PARLANCE_REDIS__URLS_FILE=/run/secrets/redis parlance gateway --listen 0.0.0.0:8080
+
+docs/redis.md has the other forms of URLs, and how Redis should be set up. SIGTERM or SIGINT lets the
+clients go elsewhere before the node ends; a second one ends it at once.")]
+pub(crate) struct Gateway {
+    /// Where clients connect (setting `listen`)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<String>,
+
+    /// Where `/readyz` and `/metrics` are served (setting `admin.listen`)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) admin_listen: Option<String>,
+
+    /// Where Redis is (setting `redis.urls`); may be repeated, once for each independent master.
+    /// Everybody on this machine can read it: give URLs with passwords as a setting
+    #[arg(long = "redis-url", value_name = "URL")]
+    pub(crate) redis_urls: Vec<String>,
 }
 
 /// The flag that `serve`, `token` and `chat` share.

@@ -10,7 +10,9 @@ mod config;
 mod demo;
 mod descriptors;
 mod failure;
+mod gateway;
 mod logging;
+mod node;
 mod observe;
 mod serve;
 

@@ -2,7 +2,7 @@
 
 use crate::labels::{
     Accept, Action, AuthFailure, Code, HttpStatus, Initiator, KeyReload, Label, LabelSpec, Outcome,
-    RateLimit, Resume,
+    RateLimit, RedisConnection, RedisDoubt, Resume,
 };
 
 /// What a metric is.
@@ -34,6 +34,12 @@ pub struct Spec {
 const APPEND_SECONDS: &[f64] = &[
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0,
+];
+
+/// Upper bounds of the time from publishing a probe to hearing it, in seconds: from an idle Redis
+/// nearby to the 2 s after which it counts as missed.
+const PROBE_SECONDS: &[f64] = &[
+    0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0,
 ];
 
 /// The labels of `parlance_build_info`: one value each per binary.
@@ -121,6 +127,22 @@ metrics! {
     Resumes = "parlance_resumes_total", Kind::Counter, &[Resume::SPEC];
     /// Changes of key files that were noticed.
     KeyReloads = "parlance_key_reloads_total", Kind::Counter, &[KeyReload::SPEC];
+    /// Masters of Redis that this gateway has to reach. Only in `parlance gateway`, as all of Redis.
+    RedisNodes = "parlance_redis_nodes", Kind::Gauge, &[];
+    /// Those of them whose last probe was heard in time; with fewer than all the node is not ready.
+    RedisNodesUp = "parlance_redis_nodes_up", Kind::Gauge, &[];
+    /// Connections to Redis that were made anew after one was lost.
+    RedisReconnects = "parlance_redis_reconnects_total", Kind::Counter, &[RedisConnection::SPEC];
+    /// Epochs that this gateway opened: one per partition and life of its Redis, over all gateways.
+    RedisEpochsOpened = "parlance_redis_epochs_opened_total", Kind::Counter, &[];
+    /// Times that something may have been missed, so that rooms read the log again.
+    RedisDoubts = "parlance_redis_doubts_total", Kind::Counter, &[RedisDoubt::SPEC];
+    /// Appends that Redis has been given and has not answered.
+    RedisAppendsInFlight = "parlance_redis_appends_in_flight", Kind::Gauge, &[];
+    /// Time from publishing a probe to hearing it on the subscribing connection.
+    RedisProbeDuration = "parlance_redis_probe_duration_seconds", Kind::Histogram(PROBE_SECONDS), &[];
+    /// Presence, typing and receipts that were not published because too much waited.
+    RedisEphemeralDropped = "parlance_redis_ephemeral_dropped_total", Kind::Counter, &[];
     /// Memory that is resident.
     ProcessResidentMemory = "process_resident_memory_bytes", Kind::Gauge, &[];
     /// CPU time used, user and system.

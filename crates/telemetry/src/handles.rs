@@ -11,7 +11,7 @@ use crate::{
     catalog::{Kind, Metric},
     labels::{
         Accept, Action, AuthFailure, Code, HttpStatus, Initiator, KeyReload, Label, Outcome,
-        RateLimit, Resume,
+        RateLimit, RedisConnection, RedisDoubt, Resume,
     },
 };
 
@@ -106,6 +106,45 @@ impl Metrics {
         }
         let labels = [("version", build.version), ("revision", build.revision)];
         gauge!(Metric::BuildInfo.spec().name, &labels).set(1.0);
+    }
+}
+
+/// Handles of what the adapter of Redis counts. Apart from [`Metrics`], so that a node without
+/// Redis exports nothing of it.
+#[derive(Debug, Clone)]
+pub struct RedisMetrics {
+    /// [`Metric::RedisNodes`]
+    pub nodes: Gauge,
+    /// [`Metric::RedisNodesUp`]
+    pub nodes_up: Gauge,
+    /// [`Metric::RedisReconnects`]
+    pub reconnects: Counters<RedisConnection>,
+    /// [`Metric::RedisEpochsOpened`]
+    pub epochs_opened: Counter,
+    /// [`Metric::RedisDoubts`]
+    pub doubts: Counters<RedisDoubt>,
+    /// [`Metric::RedisAppendsInFlight`]
+    pub appends_in_flight: Gauge,
+    /// [`Metric::RedisProbeDuration`], in seconds
+    pub probe_duration: Histogram,
+    /// [`Metric::RedisEphemeralDropped`]
+    pub ephemeral_dropped: Counter,
+}
+
+impl RedisMetrics {
+    /// Handles of the recorder that is installed; without one they count nothing.
+    #[must_use]
+    pub fn register() -> Self {
+        Self {
+            nodes: gauge!(Metric::RedisNodes.spec().name),
+            nodes_up: gauge!(Metric::RedisNodesUp.spec().name),
+            reconnects: Counters::register(Metric::RedisReconnects),
+            epochs_opened: counter!(Metric::RedisEpochsOpened.spec().name),
+            doubts: Counters::register(Metric::RedisDoubts),
+            appends_in_flight: gauge!(Metric::RedisAppendsInFlight.spec().name),
+            probe_duration: histogram!(Metric::RedisProbeDuration.spec().name),
+            ephemeral_dropped: counter!(Metric::RedisEphemeralDropped.spec().name),
+        }
     }
 }
 

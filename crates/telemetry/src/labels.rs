@@ -322,6 +322,32 @@ label! {
     }
 }
 
+label! {
+    /// Which connection to Redis it is.
+    RedisConnection as "connection" {
+        /// commands and their answers
+        Commands = "commands",
+        /// what other gateways published
+        Subscriptions = "subscriptions",
+    }
+}
+
+label! {
+    /// Why something that others published may have been missed.
+    RedisDoubt as "reason" {
+        /// the connection that hears them was lost
+        Disconnected = "disconnected",
+        /// Redis ended a subscription by itself, as when a slot moves
+        Unsubscribed = "unsubscribed",
+        /// the gateway did not hear what it published itself in time
+        ProbeMissed = "probe_missed",
+        /// more was heard than the shards took, and some of it was dropped
+        Overflow = "overflow",
+        /// the server was started anew or another one took its place
+        NewRun = "new_run",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,9 +1,10 @@
 //! What parlance measures: every metric's name, kind, unit, help text and labels, and the handles
 //! that count them.
 //!
-//! The gateway calls [`Metrics::register`] once per shard and counts through the fields; the binary
-//! installs the recorder (with the bounds of [`Kind::Histogram`]) before that and renders it. [`reference()`] is the
-//! text of `docs/metrics.md`.
+//! The gateway calls [`Metrics::register`] once per shard and counts through the fields, the adapter
+//! of Redis does the same with [`RedisMetrics`]; the binary installs the recorder (with the bounds
+//! of [`Kind::Histogram`]) before that and renders it. [`reference()`] is the text of
+//! `docs/metrics.md`.
 //!
 //! Names and labels are a closed list ([`Metric`], [`labels`]): nothing that grows with users or
 //! conversations can become a label. All series exist from the first scrape on, at zero, so that a
@@ -16,6 +17,6 @@ pub mod labels;
 mod reference;
 
 pub use catalog::{Kind, Metric, Spec};
-pub use handles::{Build, Counters, Metrics, PairCounters};
+pub use handles::{Build, Counters, Metrics, PairCounters, RedisMetrics};
 pub use metrics::{Counter, Gauge, Histogram};
 pub use reference::reference;

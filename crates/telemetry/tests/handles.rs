@@ -2,8 +2,8 @@
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use parlance_telemetry::{
-    Build, Kind, Metric, Metrics,
-    labels::{Accept, Action, Code, Initiator, Outcome},
+    Build, Kind, Metric, Metrics, RedisMetrics,
+    labels::{Accept, Action, Code, Initiator, Outcome, RedisDoubt},
 };
 
 /// Runs `count` under a recorder of its own and returns what a scrape then sees.
@@ -73,8 +73,32 @@ fn two_registrations_count_into_the_same_series() {
 }
 
 #[test]
+fn a_node_without_redis_exports_nothing_of_it() {
+    let without = scrape_after(|_| {});
+    assert!(
+        !without
+            .lines()
+            .any(|line| line.starts_with("parlance_redis_"))
+    );
+
+    let with = scrape_after(|_| {
+        let redis = RedisMetrics::register();
+        redis.nodes.set(2.0);
+        redis.doubts.of(RedisDoubt::ProbeMissed).increment(1);
+    });
+    assert_line(&with, "parlance_redis_nodes 2");
+    let doubt = r#"parlance_redis_doubts_total{reason="probe_missed"} 1"#;
+    assert_line(&with, doubt);
+    assert_line(&with, r#"parlance_redis_doubts_total{reason="new_run"} 0"#);
+    assert_line(&with, "parlance_redis_epochs_opened_total 0");
+}
+
+#[test]
 fn every_metric_of_the_project_is_registered_with_its_kind_and_help() {
-    let scrape = scrape_after(|metrics| metrics.append_duration.record(0.001));
+    let scrape = scrape_after(|metrics| {
+        metrics.append_duration.record(0.001);
+        RedisMetrics::register().probe_duration.record(0.001);
+    });
 
     let ours = Metric::ALL.iter().map(|metric| metric.spec());
     for spec in ours.filter(|spec| spec.name.starts_with("parlance_")) {

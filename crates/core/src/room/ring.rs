@@ -3,13 +3,17 @@
 //! A socket is a cursor into the ring, not a queue: a sequence number that is this process's own
 //! and counts durable events and passing ones alike. What falls out at the front is read from
 //! history by whoever still needs it. Not a source of truth: it may be emptied at any time.
+//!
+//! Beside the texts it keeps the entries that the store is not known to have, for a log that may
+//! lose them. A log that is its own store loses nothing, and nothing is kept for it.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use parlance_protocol::{MessageId, Position, UserId};
 
-use super::frames;
+use super::{frames, restore::Unstored};
+use crate::entry::Entry;
 
 /// Who is shown a passing item.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +70,13 @@ impl Item {
             Kind::Passing(_) => false,
         }
     }
+
+    fn deletes(&self, id: MessageId) -> bool {
+        match self.kind {
+            Kind::Durable { deletes, .. } => deletes == Some(id),
+            Kind::Passing(_) => false,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -85,6 +96,8 @@ pub(crate) enum Kind {
 #[derive(Debug)]
 pub(crate) struct Ring {
     items: VecDeque<Item>,
+    /// Of the items with these numbers, the oldest first.
+    unstored: VecDeque<(u64, Unstored)>,
     first: u64,
     bytes: usize,
     max_items: usize,
@@ -95,6 +108,7 @@ impl Ring {
     pub(crate) fn new(max_items: usize, max_bytes: usize) -> Self {
         Self {
             items: VecDeque::new(),
+            unstored: VecDeque::new(),
             first: 0,
             bytes: 0,
             max_items,
@@ -128,6 +142,51 @@ impl Ring {
         };
         self.bytes -= item.text.len();
         self.first += 1;
+        let first = self.first;
+        self.unstored.pop_front_if(|(seq, _)| *seq < first);
+    }
+
+    /// Keeps the entry of the newest item, until it is stored or falls out.
+    pub(crate) fn keep(&mut self, entry: Arc<Entry>) {
+        let (seq, origin) = (self.end() - 1, entry.position);
+        self.unstored.push_back((seq, Unstored { entry, origin }));
+    }
+
+    /// The store has everything up to here.
+    pub(crate) fn stored(&mut self, up_to: Position) {
+        let is_stored = |(_, kept): &mut (u64, Unstored)| kept.entry.position <= up_to;
+        while self.unstored.pop_front_if(is_stored).is_some() {}
+    }
+
+    /// A restored event that had another place first.
+    pub(crate) fn note_origin(&mut self, position: Position, origin: Position) {
+        let mut newest_first = self.unstored.iter_mut().rev();
+        if let Some((_, kept)) = newest_first.find(|(_, kept)| kept.entry.position == position) {
+            kept.origin = origin;
+        }
+    }
+
+    /// Takes out what stands above `fork`: nobody is told it any more. What was kept of that, the
+    /// oldest first.
+    pub(crate) fn lose_above(&mut self, fork: Position) -> Vec<Unstored> {
+        let nobody = || Audience {
+            layer: Layer::Any,
+            users: Users::Only([].into()),
+        };
+        for item in &mut self.items {
+            if matches!(item.kind, Kind::Durable { position, .. } if position > fork) {
+                self.bytes -= item.text.len();
+                // The numbers of the other items stay, and so do the sockets' places.
+                *item = Item {
+                    text: Bytes::new(),
+                    kind: Kind::Passing(nobody()),
+                };
+            }
+        }
+        let kept = self.unstored.iter();
+        let lost = kept.filter(|(_, kept)| kept.entry.position > fork).count();
+        let lost = self.unstored.split_off(self.unstored.len() - lost);
+        lost.into_iter().map(|(_, kept)| kept).collect()
     }
 
     pub(crate) fn get(&self, seq: u64) -> Option<&Item> {
@@ -148,10 +207,12 @@ impl Ring {
         Some(self.first + next as u64)
     }
 
-    /// Replaces the content of message `id`, so that nobody is told what is gone.
+    /// Replaces the content of message `id`, so that nobody is told what is gone. A deleted one
+    /// stays so: an edit that stands after the delete puts nothing back.
     pub(crate) fn rewrite(&mut self, id: MessageId, content: &str) {
-        let found = self.items.iter_mut().rev().find(|item| item.is_message(id));
-        if let Some(item) = found {
+        let mut newest_first = self.items.iter_mut().rev();
+        let found = newest_first.find(|item| item.is_message(id) || item.deletes(id));
+        if let Some(item) = found.filter(|item| item.is_message(id)) {
             let text = frames::with_content(&item.text, content);
             self.bytes = self.bytes - item.text.len() + text.len();
             item.text = text;
@@ -188,10 +249,7 @@ impl Ring {
 
     /// Whether a recent event deleted message `id`.
     pub(crate) fn deleted(&self, id: MessageId) -> bool {
-        self.items.iter().any(|item| match item.kind {
-            Kind::Durable { deletes, .. } => deletes == Some(id),
-            Kind::Passing(_) => false,
-        })
+        self.items.iter().any(|item| item.deletes(id))
     }
 
     /// The newest messages of `author` in (`above`, `up_to`], at most `limit`, oldest first.
@@ -287,6 +345,46 @@ mod tests {
             ring.push(durable(at(id, 0), at(id - 1, 0)));
         }
         assert_eq!((ring.first(), ring.end()), (6, 9));
+    }
+
+    #[test]
+    fn an_edit_that_stands_after_a_delete_puts_no_text_back() {
+        let id = MessageId::new(1).unwrap();
+        let sender = UserId::new("ann").unwrap();
+        let message = crate::entry::Entry {
+            position: at(1, 0),
+            prev: at(0, 0),
+            t: parlance_protocol::UnixMicros(1),
+            ordinal: 1,
+            sender: sender.clone(),
+            local_id: None,
+            event: crate::entry::Event::Message {
+                content: "sent".into(),
+            },
+        };
+        let mut ring = Ring::new(10, 1_000_000);
+        let mut item = durable(at(1, 0), at(0, 0));
+        item.text = frames::of_entry(&message, None, parlance_protocol::Status::Sent);
+        ring.push(item);
+        let shown = |ring: &Ring| String::from_utf8(ring.get(0).unwrap().text.to_vec()).unwrap();
+
+        ring.rewrite(id, "edited");
+        assert!(shown(&ring).contains("edited"));
+        ring.rewrite(id, "");
+        let gone = shown(&ring);
+        let delete = durable(at(1, 2), at(1, 1));
+        ring.push(Item {
+            kind: Kind::Durable {
+                position: at(1, 2),
+                prev: at(1, 1),
+                author: sender,
+                deletes: Some(id),
+            },
+            ..delete
+        });
+        ring.rewrite(id, "late");
+
+        assert_eq!(shown(&ring), gone);
     }
 
     #[test]

@@ -132,6 +132,8 @@ impl Truth {
         Replay {
             events: self.entries[from..to].iter().map(replayed).collect(),
             remaining: (self.entries.len() - to) as u64,
+            epoch: 0,
+            head: self.head(),
         }
     }
 
@@ -160,6 +162,7 @@ impl Truth {
                 .collect(),
             has_more: older().count() > limit.into(),
             has_more_after: false,
+            epoch: 0,
         }
     }
 

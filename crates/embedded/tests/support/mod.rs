@@ -43,6 +43,7 @@ pub(crate) fn draft(local_id: &str, event: Event) -> Draft {
         retry: true,
         event,
         at: UnixMicros(1),
+        restores: None,
     }
 }
 

@@ -1,13 +1,16 @@
 //! How a node leaves.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Mutex, mpsc},
+    time::{Duration, Instant},
+};
 
 use parlance_gateway::Drained;
 use parlance_protocol::CloseCode;
 use parlance_testkit::dial::{Dial, exchange};
 use tokio::sync::oneshot;
 
-use crate::harness::{Told, never, soon, start, told};
+use crate::harness::{Told, never, soon, start, start_with_leave, told};
 
 #[tokio::test]
 async fn without_members_a_node_leaves_at_once_even_with_half_open_connections() {
@@ -117,4 +120,30 @@ async fn a_leaving_node_is_not_ready_and_lets_nobody_in() {
     drop(inbox);
     soon(leaving).await.unwrap();
     assert!(tokio::net::TcpStream::connect(public).await.is_err());
+}
+
+#[tokio::test]
+async fn other_nodes_are_told_once_the_shards_have_ended_and_before_the_node_has() {
+    let (left, has_left) = mpsc::channel();
+    let gateway = start_with_leave(move || left.send(()).unwrap()).await;
+    let (leaving, mut inbox) = gateway.drain(never());
+    assert_eq!(told(&mut inbox).await, Told::Stop);
+    assert_eq!(has_left.try_recv(), Err(mpsc::TryRecvError::Empty));
+    drop(inbox);
+    soon(leaving).await.unwrap();
+    assert_eq!(has_left.try_recv(), Ok(()));
+}
+
+#[tokio::test]
+async fn a_goodbye_that_nobody_answers_does_not_keep_the_node() {
+    let (answer, never_comes) = mpsc::channel::<()>();
+    let never_comes = Mutex::new(never_comes);
+    let gateway = start_with_leave(move || {
+        let _ = never_comes.lock().unwrap().recv();
+    })
+    .await;
+    let (leaving, inbox) = gateway.drain(never());
+    drop(inbox);
+    soon(leaving).await.unwrap();
+    drop(answer);
 }

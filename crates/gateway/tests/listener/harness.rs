@@ -50,6 +50,24 @@ pub(crate) async fn start_with_health(
     change: impl FnOnce(&mut GatewayConfig),
     health: impl Fn() -> Result<(), String> + Send + Sync + 'static,
 ) -> Gateway {
+    let hooks = Hooks {
+        backend_health: Box::new(health),
+        metrics_text: Box::new(|| "parlance_test 1\n".to_owned()),
+        leave: None,
+    };
+    start_with_hooks(change, hooks).await
+}
+
+pub(crate) async fn start_with_leave(leave: impl Fn() + Send + Sync + 'static) -> Gateway {
+    let hooks = Hooks {
+        backend_health: Box::new(|| Ok(())),
+        metrics_text: Box::new(String::new),
+        leave: Some(Arc::new(leave)),
+    };
+    start_with_hooks(|_| {}, hooks).await
+}
+
+async fn start_with_hooks(change: impl FnOnce(&mut GatewayConfig), hooks: Hooks) -> Gateway {
     let mut config = GatewayConfig::default();
     change(&mut config);
     let (handle, inbox) = ShardHandle::new();
@@ -57,10 +75,6 @@ pub(crate) async fn start_with_health(
     let listeners = Listeners {
         public: bind().await.unwrap(),
         admin: bind().await.unwrap(),
-    };
-    let hooks = Hooks {
-        backend_health: Box::new(health),
-        metrics_text: Box::new(|| "parlance_test 1\n".to_owned()),
     };
     let shards = Shards::new(vec![handle]);
     let keyring = Arc::new(

@@ -7,7 +7,7 @@ use crate::{
     chat::{self, Tokens},
     cli::{Chat, Global},
     commands::{load, reachable},
-    config::Config,
+    config::{Config, Purpose},
     failure::{Exit, Failure},
 };
 
@@ -16,7 +16,7 @@ const TOKEN_TTL: Duration = Duration::from_secs(3600);
 
 pub(super) fn run(global: &Global, chat: Chat) -> Result<(), Failure> {
     let data_dir = ("data_dir", "--data-dir", chat.data_dir.path);
-    let config = load(global, [data_dir], false)?.config;
+    let config = load(global, [data_dir], Purpose::Beside)?.config;
     let local = || format!("ws://{}", reachable(config.listen));
     let url = chat.url.unwrap_or_else(local);
     let asked = Asked {

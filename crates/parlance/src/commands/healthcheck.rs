@@ -13,6 +13,7 @@ use anyhow::{Context, anyhow, bail};
 use crate::{
     cli::{Global, Healthcheck},
     commands::{load, reachable},
+    config::Purpose,
     failure::{Exit, Failure},
 };
 
@@ -22,7 +23,9 @@ const ANSWER_BYTES: u64 = 16 * 1024;
 
 pub(crate) fn run(global: &Global, healthcheck: Healthcheck) -> Result<(), Failure> {
     let address = ("admin.listen", "--admin-listen", healthcheck.admin_listen);
-    let listen = load(global, [address], false)?.config.admin_listen;
+    let listen = load(global, [address], Purpose::Beside)?
+        .config
+        .admin_listen;
     let address = reachable(listen);
     ask(address)
         .with_context(|| format!("the node at {address} is not ready"))

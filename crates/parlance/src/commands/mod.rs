@@ -12,10 +12,10 @@ use std::{
 
 use crate::{
     cli::{Cli, Command, Global},
-    config::{Loaded, Sources, Surroundings},
+    config::{Loaded, Purpose, Sources, Surroundings},
     descriptors,
     failure::{Exit, Failure},
-    serve,
+    gateway, serve,
 };
 
 /// A flag that stands for a setting: path, name, value.
@@ -25,6 +25,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     let global = cli.global;
     match cli.command {
         Command::Serve(serve) => serve::run(&global, serve),
+        Command::Gateway(gateway) => gateway::run(&global, gateway),
         Command::Token(token) => token::run(&global, token),
         Command::Chat(chat) => chat::run(&global, chat),
         Command::Config(config) => config::run(&global, &config),
@@ -32,11 +33,11 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     }
 }
 
-/// The configuration in force. `needs_key`: whether one without a key to verify tokens is refused.
+/// The configuration in force, if it will do for `purpose`.
 pub(crate) fn load<const N: usize>(
     global: &Global,
     flags: [FlagSetting; N],
-    needs_key: bool,
+    purpose: Purpose,
 ) -> Result<Loaded, Failure> {
     let given = |(path, flag, value): FlagSetting| Some((path, flag, value?));
     let sources = Sources {
@@ -46,7 +47,7 @@ pub(crate) fn load<const N: usize>(
     };
     let surroundings = Surroundings {
         descriptors: descriptors::raise(),
-        needs_key,
+        purpose,
     };
     Ok(Loaded::read(&sources, surroundings)?)
 }

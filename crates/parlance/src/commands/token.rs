@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::{
     cli::{Global, Token},
     commands::{load, print},
-    config::Config,
+    config::{Config, Purpose},
     demo,
     failure::{Exit, Failure},
 };
@@ -54,7 +54,7 @@ pub(super) struct Asked {
 
 pub(super) fn run(global: &Global, token: Token) -> Result<(), Failure> {
     let data_dir = ("data_dir", "--data-dir", token.data_dir.path);
-    let config = load(global, [data_dir], false)?.config;
+    let config = load(global, [data_dir], Purpose::Beside)?.config;
     let asked = Asked {
         sub: token.sub,
         name: token.name,

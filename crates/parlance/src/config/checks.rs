@@ -1,7 +1,7 @@
 //! Settings judged against each other and against the process. What one setting alone can say is
 //! judged where it is read.
 
-use super::{Loaded, Problem, settings::Config};
+use super::{Loaded, Problem, settings::Config, units::Millis, words::LogKind};
 
 /// Descriptors that are not connections: the log's files, listeners, probes, scrapes.
 const RESERVED_DESCRIPTORS: u64 = 256;
@@ -16,8 +16,22 @@ pub(crate) struct DescriptorLimit(pub(crate) Option<u64>);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Surroundings {
     pub(crate) descriptors: DescriptorLimit,
-    /// Whether tokens will be judged by nothing but the configured keys.
-    pub(crate) needs_key: bool,
+    pub(crate) purpose: Purpose,
+}
+
+/// What the configuration is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A node with a log of its own.
+    Serve,
+    /// The same for trying out, with a key of its own.
+    Try,
+    /// A node on Redis.
+    Gateway,
+    /// Any node: it is only judged.
+    Judge,
+    /// A command beside a node, or one that only shows it.
+    Beside,
 }
 
 impl DescriptorLimit {
@@ -31,11 +45,25 @@ impl DescriptorLimit {
 
 pub(super) fn check(loaded: &Loaded, surroundings: Surroundings) -> Vec<Problem> {
     let config = &loaded.config;
-    let descriptors = surroundings.descriptors;
+    let Surroundings {
+        descriptors,
+        purpose,
+    } = surroundings;
     let found = [
         (
             "auth.hmac_secret",
-            no_key(loaded).filter(|_| surroundings.needs_key),
+            no_key(loaded).filter(|_| purpose.needs_key()),
+        ),
+        ("log.kind", other_log(config, purpose)),
+        ("redis.urls", no_redis(loaded, purpose)),
+        ("redis.urls", unused_redis(loaded, purpose)),
+        (
+            "log.retention_age",
+            no_time("log.retention_age", config.log_retention_age),
+        ),
+        (
+            "redis.start_deadline",
+            no_time("redis.start_deadline", config.redis_start_deadline),
         ),
         ("admin.listen", same_address(config)),
         ("limits.content_bytes", content_over_frame(config)),
@@ -53,6 +81,70 @@ pub(super) fn check(loaded: &Loaded, surroundings: Surroundings) -> Vec<Problem>
         what.map(|what| Problem { origin, what })
     });
     problems.collect()
+}
+
+impl Purpose {
+    /// Whether tokens will be judged by nothing but the configured keys.
+    fn needs_key(self) -> bool {
+        match self {
+            Self::Serve | Self::Gateway | Self::Judge => true,
+            Self::Try | Self::Beside => false,
+        }
+    }
+
+    /// The log that will be used, if that is known.
+    fn log(self, config: &Config) -> Option<LogKind> {
+        match self {
+            Self::Serve | Self::Try => Some(LogKind::Embedded),
+            Self::Gateway => Some(LogKind::Redis),
+            Self::Judge => config.log_kind,
+            Self::Beside => None,
+        }
+    }
+}
+
+fn other_log(config: &Config, purpose: Purpose) -> Option<String> {
+    match (purpose.log(config)?, config.log_kind?) {
+        (LogKind::Embedded, LogKind::Redis) => Some(
+            "`log.kind` is \"redis\", but `parlance serve` keeps its log in its data directory; run \
+             `parlance gateway`, or remove the setting"
+                .to_owned(),
+        ),
+        (LogKind::Redis, LogKind::Embedded) => Some(
+            "`log.kind` is \"embedded\", but `parlance gateway` keeps its log in Redis; run `parlance \
+             serve`, or remove the setting"
+                .to_owned(),
+        ),
+        (LogKind::Embedded, LogKind::Embedded) | (LogKind::Redis, LogKind::Redis) => None,
+    }
+}
+
+fn no_redis(loaded: &Loaded, purpose: Purpose) -> Option<String> {
+    match purpose.log(&loaded.config)? {
+        LogKind::Redis if !loaded.is_given("redis.urls") => Some(
+            "there is no Redis to keep the log in; set `redis.urls` (like [\"redis://127.0.0.1:6379\"]) \
+             or give --redis-url, or run `parlance serve`, which needs none"
+                .to_owned(),
+        ),
+        LogKind::Redis | LogKind::Embedded => None,
+    }
+}
+
+/// Whoever meant to share a log must not get one that is shared with nobody.
+fn unused_redis(loaded: &Loaded, purpose: Purpose) -> Option<String> {
+    match purpose.log(&loaded.config)? {
+        LogKind::Embedded if loaded.is_given("redis.urls") => Some(
+            "`redis.urls` is set, but this node would keep its log in its data directory and share \
+             it with nobody; run `parlance gateway`, or remove the setting"
+                .to_owned(),
+        ),
+        LogKind::Redis | LogKind::Embedded => None,
+    }
+}
+
+fn no_time(path: &str, time: Millis) -> Option<String> {
+    let none = time.duration().is_zero();
+    none.then(|| format!("`{path}` is 0s; expected at least 1ms"))
 }
 
 fn no_key(loaded: &Loaded) -> Option<String> {

@@ -10,6 +10,7 @@
 
 mod checks;
 mod layers;
+mod redis_urls;
 mod schema;
 mod settings;
 mod show;
@@ -21,13 +22,14 @@ mod words;
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
-pub(crate) use checks::{DescriptorLimit, Surroundings};
+pub(crate) use checks::{DescriptorLimit, Purpose, Surroundings};
 pub(crate) use layers::Sources;
 pub(crate) use schema::schema;
 pub(crate) use settings::Config;
 pub(crate) use show::show;
 pub(crate) use template::template;
 pub(crate) use units::{Millis, parse_duration};
+pub(crate) use words::RedisDurability;
 
 /// A configuration that is valid in itself, and where each setting came from.
 #[derive(Debug, Clone)]

@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use super::{
     layers::Layers,
+    redis_urls::RedisUrls,
     units::{Millis, Whole},
-    value::{Raw, Setting, quoted},
-    words::{AccessMode, LogKind, OriginHeader},
+    value::Setting,
+    words::{AccessMode, LogKind, OriginHeader, RedisDurability},
 };
 
 /// What is fixed about a setting.
@@ -71,15 +72,6 @@ impl<T: Setting> Field for Option<T> {
     }
 }
 
-/// Secrets are not redacted: there is none among defaults and examples.
-fn text_to_toml<T: Setting>(text: &str) -> String {
-    if T::SECRET {
-        return quoted(text);
-    }
-    let value = T::parse(&Raw::Untyped(text.to_owned()));
-    value.expect("defaults and examples are valid").to_toml()
-}
-
 macro_rules! settings {
     ($(
         $(#[doc = $help:literal])+
@@ -98,7 +90,7 @@ macro_rules! settings {
             fallback: $fallback,
             secret: <<$type as Field>::Value as Setting>::SECRET,
             schema: <<$type as Field>::Value as Setting>::schema,
-            to_toml: text_to_toml::<<$type as Field>::Value>,
+            to_toml: <<$type as Field>::Value as Setting>::sample,
         }),+];
 
         impl Config {
@@ -190,12 +182,36 @@ settings! {
     /// Clients that send no Origin are no browsers and always pass.
     origins: Vec<OriginHeader> = "origins", Default("");
 
-    /// Where events become durable.
-    log_kind: LogKind = "log.kind", Default("embedded");
+    /// Where events become durable. The command decides; given here, another command is refused.
+    log_kind: Option<LogKind> = "log.kind", Unset {
+        meaning: "`embedded` in `parlance serve`, `redis` in `parlance gateway`",
+        example: "redis",
+    };
 
     /// Whether an event is on the disk before it is acknowledged.
     /// `false` is for measuring what the disk costs: a crash of the machine then loses messages.
     log_sync: bool = "log.sync", Default("true");
+
+    /// How many entries the log of a conversation keeps in Redis. History ends there without a store.
+    log_retention_entries: Whole<1, 1_000_000_000> = "log.retention_entries", Default("10000");
+
+    /// How long Redis keeps an entry of the log. History ends there without a store.
+    log_retention_age: Millis = "log.retention_age", Default("7d");
+
+    /// Where Redis is: one URL per independent master, or one that names sentinels or a cluster.
+    /// The order of masters decides which of them has what, so it must not change.
+    /// Secret as a whole, because passwords may stand in them; in a file of its own one per line.
+    redis_urls: Option<RedisUrls> = "redis.urls", Unset {
+        meaning: "there is no Redis, and only `parlance serve` can be run",
+        example: "redis://127.0.0.1:6379",
+    };
+
+    /// When an event counts as durable: `local` when its Redis has it, `replicated` when a replica
+    /// of that has it too. The second survives the loss of a master, and costs a round trip to it.
+    redis_durability: RedisDurability = "redis.durability", Default("local");
+
+    /// How long a starting gateway waits for Redis to answer before it gives up.
+    redis_start_deadline: Millis = "redis.start_deadline", Default("15s");
 
     /// How many connections this node takes; beyond it HTTP 503. 0: no limit.
     limits_connections: Option<Whole<0, { u32::MAX as u64 }>> = "limits.connections", Unset {

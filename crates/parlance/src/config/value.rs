@@ -35,6 +35,12 @@ pub(crate) trait Setting: Sized {
     /// As it would be written in the file; a secret redacted.
     fn to_toml(&self) -> String;
 
+    /// The text of a default or example, as in a variable, as it would be written in the file.
+    fn sample(text: &str) -> String {
+        let value = Self::parse(&Raw::Untyped(text.to_owned()));
+        value.expect("defaults and examples are valid").to_toml()
+    }
+
     /// The JSON Schema of a value in the file.
     fn schema() -> Value;
 }
@@ -139,6 +145,11 @@ impl Setting for HmacSecret {
 
     fn to_toml(&self) -> String {
         quoted(REDACTED)
+    }
+
+    /// No example is long enough to be taken.
+    fn sample(text: &str) -> String {
+        quoted(text)
     }
 
     fn schema() -> Value {

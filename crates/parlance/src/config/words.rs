@@ -81,6 +81,18 @@ word! {
     LogKind {
         /// In the data directory of this process.
         Embedded = "embedded",
+        /// In Redis, which several gateways share.
+        Redis = "redis",
+    }
+}
+
+word! {
+    /// When an event in Redis counts as durable.
+    RedisDurability {
+        /// When its master has it.
+        Local = "local",
+        /// When a replica of that has it too.
+        Replicated = "replicated",
     }
 }
 

@@ -1,50 +1,28 @@
-//! `parlance serve`: all roles in one process.
-//!
-//! Start and end are a list of steps each, in one function. Whatever can refuse to start does so
-//! before the first connection is accepted. What the other crates need from the configuration is
-//! translated in [`wiring`].
+//! `parlance serve`: all roles in one process, on a log and store of its own.
 
 mod banner;
-mod chores;
-mod signals;
-mod wiring;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use anyhow::Context;
-use parlance_auth::Keyring;
-use parlance_core::ports::Verifier;
-use parlance_embedded::Embedded;
-use parlance_gateway::{Hooks, Running, clock::Clock, shard::spawn_shards};
-use tokio::runtime::Runtime;
+use parlance_auth::AuthConfig;
+use parlance_embedded::{Embedded, OpenError, Options};
 
-use self::signals::Signals;
 use crate::{
     cli::{Global, Serve},
     commands::load,
-    config::Config,
+    config::{Config, Purpose},
     demo,
     failure::{Exit, Failure},
     logging,
-    observe::Recorder,
+    node::{self, Pages, Parts},
 };
 
 /// Where a node keeps its data unless told otherwise.
 const DATA_DIR: &str = "parlance-data";
-
-/// What a node is started from.
-struct Plan {
-    config: Config,
-    is_dev: bool,
-    data_dir: PathBuf,
-}
-
-/// What runs besides the gateway.
-struct Parts {
-    backend: Arc<Embedded>,
-    keyring: Arc<Keyring>,
-    recorder: Recorder,
-}
 
 pub(crate) fn run(global: &Global, serve: Serve) -> Result<(), Failure> {
     let flags = [
@@ -52,86 +30,83 @@ pub(crate) fn run(global: &Global, serve: Serve) -> Result<(), Failure> {
         ("listen", "--listen", serve.listen.clone()),
         ("admin.listen", "--admin-listen", serve.admin_listen.clone()),
     ];
-    let config = load(global, flags, !serve.dev)?.config;
+    let purpose = if serve.dev {
+        Purpose::Try
+    } else {
+        Purpose::Serve
+    };
+    let config = load(global, flags, purpose)?.config;
     logging::start(&global.log);
-    let plan = Plan::new(config, serve.dev);
-    let recorder = Recorder::install().map_err(|error| Failure::new(Exit::Fault, error))?;
-    let backend = wiring::open(&plan.data_dir, plan.config.log_sync)?;
-    let keyring = wiring::keyring(&plan)?;
+    let data_dir = data_dir(&config, serve.dev);
+    let recorder = node::recorder()?;
+    let backend = Arc::new(open(&data_dir, config.log_sync)?);
+    let keyring = node::keyring(auth(&config, serve.dev, &data_dir)?)?;
+    let health = Arc::clone(&backend);
     let parts = Parts {
-        backend: Arc::new(backend),
+        pages: if serve.dev {
+            Pages::AnyFromLoopback
+        } else {
+            Pages::Listed
+        },
+        config,
+        backend,
+        backend_health: Box::new(move || health.healthy().map_err(|error| error.to_string())),
+        leave: None,
         keyring: Arc::new(keyring),
         recorder,
     };
-    let runtime = Runtime::new().context("cannot start the runtime");
-    let runtime = runtime.map_err(|error| Failure::new(Exit::Unavailable, error))?;
-    runtime.block_on(live(&plan, parts, &banner::Shell::new(global, &serve)))
+    node::run(parts, |listen, admin| {
+        say_serving(listen, admin, &data_dir);
+        if serve.dev {
+            banner::show(listen, admin, &banner::Shell::new(global, &serve))?;
+        }
+        Ok(())
+    })
 }
 
-/// From the first accepted connection to the last.
-async fn live(plan: &Plan, parts: Parts, shell: &banner::Shell) -> Result<(), Failure> {
-    let mut signals = Signals::listen().map_err(|error| Failure::new(Exit::Fault, error))?;
-    let chores = chores::start(&parts.keyring, &parts.recorder);
-    let running = start(plan, parts)?;
-    let (listen, admin) = (running.local_addr(), running.admin_addr());
+fn say_serving(listen: SocketAddr, admin: SocketAddr, data_dir: &Path) {
     tracing::info!(
         %listen,
         %admin,
-        data_dir = %plan.data_dir.display(),
+        data_dir = %data_dir.display(),
         version = env!("CARGO_PKG_VERSION"),
         revision = env!("BUILD_REVISION"),
         "serving"
     );
-    if plan.is_dev {
-        banner::show(listen, admin, shell)?;
-    }
-    let signal = signals.next().await;
-    tracing::info!(signal, "draining; a second signal ends at once");
-    running.shutdown(signals.again()).await;
-    drop(chores);
-    tracing::info!("ended");
-    Ok(())
 }
 
-/// Inside the runtime.
-fn start(plan: &Plan, parts: Parts) -> Result<Running, Failure> {
-    let clock = Clock::start();
-    let config = wiring::gateway(plan);
-    let listeners = wiring::listeners(&plan.config)?;
-    let room = Arc::new(config.room.clone());
-    let shards = spawn_shards(config.shards, &parts.backend, &parts.keyring, &room, clock);
-    let shards = shards.context("cannot start the shards");
-    let shards = shards.map_err(|error| Failure::new(Exit::Unavailable, error))?;
-    let verifier: Arc<dyn Verifier> = parts.keyring;
-    let running = Running::before(
-        shards,
-        listeners,
-        config,
-        clock,
-        verifier,
-        hooks(parts.backend, parts.recorder),
-    );
-    running.map_err(|error| Failure::new(Exit::Fault, error))
-}
-
-fn hooks(backend: Arc<Embedded>, recorder: Recorder) -> Hooks {
-    Hooks {
-        backend_health: Box::new(move || backend.healthy().map_err(|error| error.to_string())),
-        metrics_text: Box::new(move || recorder.text()),
+fn data_dir(config: &Config, is_dev: bool) -> PathBuf {
+    if is_dev {
+        demo::data_dir(config)
+    } else {
+        config.data_dir.clone().unwrap_or_else(|| DATA_DIR.into())
     }
 }
 
-impl Plan {
-    fn new(config: Config, is_dev: bool) -> Self {
-        let data_dir = if is_dev {
-            demo::data_dir(&config)
-        } else {
-            config.data_dir.clone().unwrap_or_else(|| DATA_DIR.into())
-        };
-        Self {
-            config,
-            is_dev,
-            data_dir,
-        }
+/// The configured keys, and the secret of a node for trying out.
+fn auth(config: &Config, is_dev: bool, data_dir: &Path) -> Result<AuthConfig, Failure> {
+    let mut auth = config.auth();
+    if is_dev {
+        let secret = demo::make_secret(data_dir);
+        auth.hmac_secrets
+            .push(secret.map_err(|error| Failure::new(Exit::Unavailable, error))?);
+    }
+    Ok(auth)
+}
+
+/// Opens the data directory, or makes it.
+fn open(dir: &Path, sync: bool) -> Result<Embedded, Failure> {
+    let options = Options {
+        sync,
+        ..Options::default()
+    };
+    Embedded::open(dir, options).map_err(|error| Failure::new(exit_of(&error), error))
+}
+
+fn exit_of(error: &OpenError) -> Exit {
+    match error {
+        OpenError::InUse { .. } | OpenError::Io { .. } => Exit::Unavailable,
+        OpenError::Foreign { .. } | OpenError::Newer { .. } => Exit::Usage,
+        OpenError::Corrupt { .. } | OpenError::Engine { .. } => Exit::Fault,
     }
 }

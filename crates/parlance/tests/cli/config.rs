@@ -53,8 +53,52 @@ const FAULTS: &[(&str, &str)] = &[
         "parlance.toml:2: `access.mode` is \"members\"; expected \"claims\"",
     ),
     (
+        "[log]\nkind = \"paper\"",
+        "parlance.toml:2: `log.kind` is \"paper\"; expected \"embedded\" or \"redis\"",
+    ),
+    (
         "[log]\nkind = \"redis\"",
-        "parlance.toml:2: `log.kind` is \"redis\"; expected \"embedded\"",
+        "there is no Redis to keep the log in; set `redis.urls`",
+    ),
+    (
+        "[log]\nkind = \"embedded\"\n[redis]\nurls = [\"redis://a\"]",
+        "parlance.toml:4: `redis.urls` is set, but this node would keep its log in its data directory",
+    ),
+    (
+        "[log]\nretention_entries = 0",
+        "parlance.toml:2: `log.retention_entries` is 0; expected a whole number from 1",
+    ),
+    (
+        "[log]\nretention_age = \"0d\"",
+        "parlance.toml:2: `log.retention_age` is 0s; expected at least 1ms",
+    ),
+    (
+        "[redis]\n\nurls = [\n  \"redis://a\",\n  \"redis://b:none\",\n]",
+        "parlance.toml:3: `redis.urls` is not usable: the URL redis://b:… has a port that is no number",
+    ),
+    (
+        "[redis]\nurls = \"redis://a\"",
+        "parlance.toml:2: `redis.urls` is a string; expected an array of URLs like redis://",
+    ),
+    (
+        "[redis]\nurls = []",
+        "parlance.toml:2: `redis.urls` is not usable: no URL of Redis is given",
+    ),
+    (
+        "[redis]\nurls = [\"redis://a\", \"redis://a:6379\"]",
+        "parlance.toml:2: `redis.urls` is not usable: two URLs lead to a:6379",
+    ),
+    (
+        "[redis]\nurls_file = \"missing\"",
+        "parlance.toml:2: the file of `redis.urls` cannot be read: missing: No such file",
+    ),
+    (
+        "[redis]\ndurability = \"safe\"",
+        "parlance.toml:2: `redis.durability` is \"safe\"; expected \"local\" or \"replicated\"",
+    ),
+    (
+        "[redis]\nstart_deadline = \"0s\"",
+        "parlance.toml:2: `redis.start_deadline` is 0s; expected at least 1ms",
     ),
     (
         "[log]\nsync = \"no\"",
@@ -292,6 +336,49 @@ fn a_secret_and_its_file_in_one_layer_are_an_error_and_in_two_the_higher_counts(
     let ended = layered.run(&["--config", "parlance.toml", "config", "print", "--origins"]);
     let line = "auth.hmac_secret = \"<redacted>\"  # PARLANCE_AUTH__HMAC_SECRET";
     assert!(ended.stdout.contains(line), "{}", ended.stdout);
+}
+
+#[test]
+fn urls_of_redis_come_from_a_file_of_their_own_and_are_never_shown() {
+    let place = Place::with_secret()
+        .file("urls", "redis://chat:xyzzy@a\nredis://chat:xyzzy@b\n")
+        .file("wrong", "redis://chat:xyzzy@a\nredis://chat:xyzzy@b/3\n")
+        .file("parlance.toml", "[redis]\nurls_file = \"urls\"\n");
+    let shown = place.run(&["--config", "parlance.toml", "config", "print", "--origins"]);
+    let line = "redis.urls = [\"<redacted>\", \"<redacted>\"]  # parlance.toml:2";
+    assert!(shown.stdout.contains(line), "{}", shown.stdout);
+
+    let place = place.variable("PARLANCE_REDIS__URLS_FILE", "wrong");
+    let ended = place.run(&["config", "check"]);
+
+    let said =
+        "PARLANCE_REDIS__URLS_FILE: `redis.urls` is not usable: the URL redis://…@b/3 chooses";
+    assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    let all = shown.stdout + &shown.stderr + &ended.stdout + &ended.stderr;
+    assert!(!all.contains("xyzzy"), "{all}");
+}
+
+#[test]
+fn serve_refuses_a_log_that_others_would_not_share() {
+    for (name, value, said) in [
+        (
+            "PARLANCE_REDIS__URLS",
+            "redis://127.0.0.1:1",
+            "PARLANCE_REDIS__URLS: `redis.urls` is set, but this node would keep its log",
+        ),
+        (
+            "PARLANCE_LOG__KIND",
+            "redis",
+            "PARLANCE_LOG__KIND: `log.kind` is \"redis\", but `parlance serve` keeps its log in its data directory",
+        ),
+    ] {
+        let place = Place::with_secret().variable(name, value);
+        for arguments in [&["serve"][..], &["serve", "--dev"]] {
+            let ended = place.run(arguments);
+            assert_eq!(ended.code, Some(64), "{ended:?}");
+            assert!(ended.stderr.contains(said), "{}", ended.stderr);
+        }
+    }
 }
 
 #[test]

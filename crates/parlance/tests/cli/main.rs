@@ -7,5 +7,6 @@
 
 mod commands;
 mod config;
+mod gateway;
 mod serve;
 mod support;

@@ -32,7 +32,7 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
-/// A running `parlance serve`.
+/// A running `parlance serve` or `parlance gateway`.
 pub(crate) struct Server {
     child: Child,
     log: Receiver<String>,
@@ -91,8 +91,17 @@ impl Place {
 
     /// Starts `serve` on ports that the system chooses, and waits until it serves.
     pub(crate) fn serve(&self, arguments: &[&str]) -> Server {
+        self.start("serve", arguments)
+    }
+
+    /// Starts `gateway` likewise.
+    pub(crate) fn gateway(&self, redis_url: &str) -> Server {
+        self.start("gateway", &["--redis-url", redis_url])
+    }
+
+    fn start(&self, command: &str, arguments: &[&str]) -> Server {
         let ports = [
-            "serve",
+            command,
             "--listen",
             "127.0.0.1:0",
             "--admin-listen",
@@ -170,6 +179,21 @@ impl Server {
     pub(crate) fn stdout(&mut self) -> String {
         let stdout = self.child.stdout.take().unwrap();
         read_to_string(stdout).unwrap()
+    }
+
+    /// Waits until `/readyz` answers with this status.
+    #[track_caller]
+    pub(crate) fn wait_for_readiness(&self, status: u16) {
+        let deadline = Instant::now() + DEADLINE;
+        let wanted = format!("HTTP/1.1 {status}");
+        loop {
+            let answer = self.admin_get("/readyz?verbose");
+            if answer.starts_with(&wanted) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "no {status}: {answer}");
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// The body of an answer of the admin listener.

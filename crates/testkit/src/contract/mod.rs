@@ -141,6 +141,7 @@ fn draft(sender: &str, local_id: Option<&str>, event: Event) -> Draft {
         retry: false,
         event,
         at: UnixMicros(1_000_000),
+        restores: None,
     }
 }
 

@@ -56,6 +56,7 @@ impl Model {
             rows: rows[from..to].iter().rev().cloned().collect(),
             has_more,
             has_more_after,
+            epoch: 0,
         }
     }
 
@@ -74,7 +75,13 @@ impl Model {
             })
             .collect();
         let remaining = (all - events.len()) as u64;
-        Replay { events, remaining }
+        let head = self.entries.last().map(|entry| entry.position);
+        Replay {
+            events,
+            remaining,
+            epoch: 0,
+            head: head.unwrap_or_default(),
+        }
     }
 
     pub(super) fn authored(

@@ -1,51 +1,21 @@
 //! The configuration, as the other crates take it.
 
-use std::{net::SocketAddr, num::NonZeroUsize, path::Path, thread::available_parallelism};
+use std::{net::SocketAddr, num::NonZeroUsize, thread::available_parallelism};
 
 use anyhow::Context;
-use parlance_auth::Keyring;
 use parlance_core::settings::Settings;
-use parlance_embedded::{Embedded, OpenError, Options};
 use parlance_gateway::{DrainTimes, GatewayConfig, Listeners, NodeLimits, Origins};
 use tokio::net::{TcpListener, TcpSocket};
 
-use super::Plan;
+use super::Pages;
 use crate::{
     config::Config,
-    demo, descriptors,
+    descriptors,
     failure::{Exit, Failure},
 };
 
 /// Handshakes that may wait to be accepted. The kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: u32 = 4096;
-
-/// Opens the data directory, or makes it.
-pub(super) fn open(dir: &Path, sync: bool) -> Result<Embedded, Failure> {
-    let options = Options {
-        sync,
-        ..Options::default()
-    };
-    Embedded::open(dir, options).map_err(|error| Failure::new(exit_of(&error), error))
-}
-
-fn exit_of(error: &OpenError) -> Exit {
-    match error {
-        OpenError::InUse { .. } | OpenError::Io { .. } => Exit::Unavailable,
-        OpenError::Foreign { .. } | OpenError::Newer { .. } => Exit::Usage,
-        OpenError::Corrupt { .. } | OpenError::Engine { .. } => Exit::Fault,
-    }
-}
-
-/// The configured keys, and the secret of a node for trying out.
-pub(super) fn keyring(plan: &Plan) -> Result<Keyring, Failure> {
-    let mut auth = plan.config.auth();
-    if plan.is_dev {
-        let secret = demo::make_secret(&plan.data_dir);
-        auth.hmac_secrets
-            .push(secret.map_err(|error| Failure::new(Exit::Unavailable, error))?);
-    }
-    Keyring::new(auth).map_err(|error| Failure::new(Exit::Usage, error))
-}
 
 /// Binds both listeners. Inside a runtime.
 pub(super) fn listeners(config: &Config) -> Result<Listeners, Failure> {
@@ -73,8 +43,7 @@ fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, Failure> {
 }
 
 /// What the gateway is told.
-pub(super) fn gateway(plan: &Plan) -> GatewayConfig {
-    let config = &plan.config;
+pub(super) fn gateway(config: &Config, pages: Pages) -> GatewayConfig {
     GatewayConfig {
         origins: Origins {
             allowed: config
@@ -82,7 +51,7 @@ pub(super) fn gateway(plan: &Plan) -> GatewayConfig {
                 .iter()
                 .map(|origin| origin.as_str().to_owned())
                 .collect(),
-            any_from_loopback: plan.is_dev,
+            any_from_loopback: pages == Pages::AnyFromLoopback,
         },
         shards: shards(config),
         limits: limits(config),

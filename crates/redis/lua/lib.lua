@@ -1,0 +1,27 @@
+-- Put before every script that touches a conversation. All keys of a call carry one tag {pNN}, so a
+-- script runs on one node, in one slot, and nothing else runs there meanwhile.
+--
+-- {pNN}:e   "<run> <opened, ms, 13 digits> <epoch>": the partition's epoch and the run it holds for
+-- meta      packed: version, epoch, n, k, t, ordinal, count, stored id, stored k, then the breaks
+-- log       stream; an entry's id is its position, its one field "prev t ordinal count body"
+--
+-- Numbers above 10^14 lose digits when Lua writes them by itself, so ids go through `whole`.
+local call = redis.call
+local META, META_BYTES, VERSION = '>BI4I5I3I7I6I6I7I3', 42, 1
+local BREAK, BREAK_BYTES = '>I4I7I3I6I6', 26
+local PER_EPOCH = 10000000000
+
+local function whole(number) return string.format('%.0f', number) end
+
+local function place(id, k) return whole(id) .. '-' .. whole(k) end
+
+-- The epoch in force under `run`; nothing when it has to be opened first.
+local function epoch_of(key, run)
+  local e = call('GET', key)
+  if not e or string.sub(e, 1, 16) ~= run then return nil end
+  return tonumber(string.sub(e, 32)), tonumber(string.sub(e, 18, 30))
+end
+
+local function is_above(id, k, other_id, other_k)
+  return id > other_id or (id == other_id and k > other_k)
+end

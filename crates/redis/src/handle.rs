@@ -1,0 +1,406 @@
+//! One shard's commands: the ports, each in a few lines. All of them are jobs for the I/O thread.
+
+use std::{future::Future, rc::Rc, sync::Arc, time::Duration};
+
+use parlance_core::{
+    entry::Draft,
+    ports::{
+        Appended, Bus, Cursor, Ephemeral, Found, Head, History, Log, Page, Presence, Receipts,
+        Replay, Unavailable,
+    },
+    store::Store,
+};
+use parlance_feed::{FeedId, Inbox};
+use parlance_protocol::{Anchor, ConversationId, MessageId, Position, UnixMicros, UserId};
+use redis::{FromRedisValue, cmd};
+use tokio::{
+    sync::{
+        mpsc::{Sender, error::TrySendError},
+        oneshot,
+    },
+    time::{Instant, timeout},
+};
+
+use crate::{
+    answer, append,
+    append::Lines,
+    chores, history,
+    holders::KEPT,
+    io::Io,
+    link::{Call, CallError},
+    owed::{Advance, Dropped},
+    partition::{Keys, partition_of},
+    receipts, scripts,
+    subscriber::Wish,
+    table::Wish as Standing,
+    wire,
+};
+
+/// Jobs that wait for the I/O thread. Full: what has an answer is unavailable, what passes is
+/// dropped and its conversation told so.
+pub(crate) const JOBS: usize = 16_384;
+/// Ephemerals that were sent and not answered. Beyond it they are dropped, and told so.
+const PASSING: usize = 8_192;
+/// How long a subscription may take.
+const SUBSCRIBE_PATIENCE: Duration = Duration::from_secs(8);
+
+/// Something for the I/O thread.
+pub(crate) type Job<S> = Box<dyn FnOnce(&Rc<Io<S>>) + Send>;
+
+/// The commands of one shard.
+pub struct Handle<S: Store> {
+    pub(crate) jobs: Sender<Job<S>>,
+    pub(crate) feed: FeedId,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) dropped: Arc<Dropped>,
+}
+
+impl<S: Store> Clone for Handle<S> {
+    fn clone(&self) -> Self {
+        Self {
+            jobs: self.jobs.clone(),
+            feed: self.feed,
+            inbox: Arc::clone(&self.inbox),
+            dropped: Arc::clone(&self.dropped),
+        }
+    }
+}
+
+fn closed() -> Unavailable {
+    Unavailable::new("the connection to Redis was closed")
+}
+
+impl<S: Store> Handle<S> {
+    fn send(&self, job: impl FnOnce(&Rc<Io<S>>) + Send + 'static) -> Result<(), Unavailable> {
+        self.jobs
+            .try_send(Box::new(job))
+            .map_err(|error| match error {
+                TrySendError::Full(_) => Unavailable::new("too many requests to Redis wait"),
+                TrySendError::Closed(_) => closed(),
+            })
+    }
+
+    /// Asks something that takes time.
+    fn ask<T, F>(
+        &self,
+        question: impl FnOnce(Rc<Io<S>>) -> F + Send + 'static,
+    ) -> impl Future<Output = Result<T, Unavailable>> + 'static
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Unavailable>> + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.send(move |io| {
+            let asked = question(Rc::clone(io));
+            tokio::task::spawn_local(async move {
+                // Who does not wait any more needs no answer.
+                let _ = answer.send(asked.await);
+            });
+        });
+        async move {
+            sent?;
+            answered.await.map_err(|_| closed())?
+        }
+    }
+
+    /// Sends what passes. What cannot be sent is told as dropped.
+    fn pass<F>(
+        &self,
+        conversation: &ConversationId,
+        act: impl FnOnce(Rc<Io<S>>) -> F + Send + 'static,
+    ) where
+        F: Future<Output = Result<(), Unavailable>> + 'static,
+    {
+        let of = conversation.clone();
+        let sent = self.send(move |io| {
+            if io.passing.get() >= PASSING {
+                return io.dropped.note(&of);
+            }
+            io.passing.set(io.passing.get() + 1);
+            let (io, acting) = (Rc::clone(io), act(Rc::clone(io)));
+            tokio::task::spawn_local(async move {
+                if let Err(error) = acting.await {
+                    tracing::debug!(%error, "something ephemeral was not told");
+                }
+                io.passing.set(io.passing.get() - 1);
+            });
+        });
+        if sent.is_err() {
+            self.dropped.note(conversation);
+        }
+    }
+}
+
+impl<S: Store> Log for Handle<S> {
+    fn append(
+        &self,
+        conversation: &ConversationId,
+        draft: Draft,
+    ) -> impl Future<Output = Result<Appended, Unavailable>> + 'static {
+        let (answer, answered) = oneshot::channel();
+        let conversation = conversation.clone();
+        let waiting = append::Waiting {
+            draft,
+            answer,
+            since: Instant::now(),
+        };
+        let sent = self.send(move |io| Lines::queue(io, conversation, waiting));
+        async move {
+            sent?;
+            answered.await.map_err(|_| closed())?
+        }
+    }
+
+    fn head(
+        &self,
+        conversation: &ConversationId,
+    ) -> impl Future<Output = Result<Head, Unavailable>> + 'static {
+        let conversation = conversation.clone();
+        self.ask(async move |io| {
+            let meta = chores::read_meta(&io, &conversation).await?;
+            io.table.saw(&conversation, meta.head);
+            let older = match &io.store {
+                Some(store) => store.epochs(&conversation).await?,
+                None => Vec::new(),
+            };
+            Ok(meta.head(&older, io.store.is_some()))
+        })
+    }
+}
+
+impl<S: Store> History for Handle<S> {
+    fn page(
+        &self,
+        conversation: &ConversationId,
+        anchor: Anchor,
+        limit: u8,
+    ) -> impl Future<Output = Result<Page, Unavailable>> + 'static {
+        let conversation = conversation.clone();
+        self.ask(async move |io| history::page(&io, &conversation, anchor, limit).await)
+    }
+
+    fn replay(
+        &self,
+        conversation: &ConversationId,
+        after: Position,
+        limit: usize,
+    ) -> impl Future<Output = Result<Replay, Unavailable>> + 'static {
+        let conversation = conversation.clone();
+        self.ask(async move |io| history::replay(&io, &conversation, after, limit).await)
+    }
+
+    fn at(
+        &self,
+        conversation: &ConversationId,
+        position: Position,
+    ) -> impl Future<Output = Result<Option<Found>, Unavailable>> + 'static {
+        let conversation = conversation.clone();
+        self.ask(async move |io| history::at(&io, &conversation, position).await)
+    }
+
+    fn authored(
+        &self,
+        conversation: &ConversationId,
+        author: &UserId,
+        above: MessageId,
+        up_to: MessageId,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<MessageId>, Unavailable>> + 'static {
+        let (conversation, author) = (conversation.clone(), author.clone());
+        self.ask(async move |io| {
+            history::authored(&io, &conversation, &author, above, up_to, limit).await
+        })
+    }
+}
+
+impl<S: Store> Bus for Handle<S> {
+    fn subscribe(
+        &self,
+        conversation: &ConversationId,
+    ) -> impl Future<Output = Result<(), Unavailable>> + 'static {
+        let (stands, standing) = oneshot::channel();
+        let (conversation, feed, inbox) = (conversation.clone(), self.feed, self.inbox.clone());
+        let sent = self.send(move |io| {
+            let wish = io.table.wish(&conversation, feed, &inbox, stands);
+            if wish == Standing::New {
+                io.wish(partition_of(&conversation), Wish::Subscribe(conversation));
+            }
+        });
+        async move {
+            sent?;
+            match timeout(SUBSCRIBE_PATIENCE, standing).await {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(_)) => Err(Unavailable::new("the subscription was given up")),
+                Err(_) => Err(Unavailable::new("Redis does not confirm the subscription")),
+            }
+        }
+    }
+
+    fn unsubscribe(&self, conversation: &ConversationId) {
+        let (conversation, feed) = (conversation.clone(), self.feed);
+        // A channel too many does no harm, and goes with the next unsubscribing.
+        let _ = self.send(move |io| {
+            if io.table.drop_wish(&conversation, feed) {
+                io.wish(partition_of(&conversation), Wish::Unsubscribe(conversation));
+            }
+        });
+    }
+
+    fn publish(&self, conversation: &ConversationId, ephemeral: Ephemeral) {
+        let of = conversation.clone();
+        self.pass(conversation, move |io| {
+            let keys = Keys::of(&of);
+            let mut publish = cmd(io.shards.speech().publish());
+            publish.arg(&keys.channel).arg(wire::ephemeral(&ephemeral));
+            async move {
+                let link = io.node(keys.partition)?.link().await?;
+                link.send(&publish).await?;
+                Ok(())
+            }
+        });
+    }
+}
+
+/// Whether a user comes or goes.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    In,
+    Out,
+}
+
+impl<S: Store> Handle<S> {
+    fn walk(&self, conversation: &ConversationId, user: &UserId, at: UnixMicros, way: Way) {
+        let (of, user, feed) = (conversation.clone(), user.clone(), self.feed);
+        let sent = self.send(move |io| {
+            match way {
+                Way::In => io.holders.join(&of, feed, &user),
+                Way::Out => io.holders.leave(&of, feed, &user),
+            }
+            let io = Rc::clone(io);
+            tokio::task::spawn_local(async move {
+                if tell_presence(&io, &of, feed, &user, at, way).await.is_err() {
+                    io.holders.doubt(&of, feed);
+                }
+            });
+        });
+        if let Err(error) = sent {
+            tracing::warn!(%error, "a user came or went without anybody being told");
+        }
+    }
+}
+
+async fn tell_presence<S: Store>(
+    io: &Rc<Io<S>>,
+    conversation: &ConversationId,
+    feed: FeedId,
+    user: &UserId,
+    at: UnixMicros,
+    way: Way,
+) -> Result<(), Unavailable> {
+    let keys = Keys::of(conversation);
+    let link = io.node(keys.partition)?.link().await?;
+    let call = Call::of(&scripts::PRESENCE, [&*keys.presence])
+        .with(user.as_str())
+        .with(io.token(feed))
+        .with(match way {
+            Way::In => "+",
+            Way::Out => "-",
+        })
+        .with(io.shards.speech().publish())
+        .with(&*keys.channel)
+        .with(at.0)
+        .with(u64::try_from(KEPT.as_millis()).unwrap_or(u64::MAX));
+    link.call(&call).await?;
+    Ok(())
+}
+
+impl<S: Store> Presence for Handle<S> {
+    fn join(&self, conversation: &ConversationId, user: &UserId, at: UnixMicros) {
+        self.walk(conversation, user, at, Way::In);
+    }
+
+    fn leave(&self, conversation: &ConversationId, user: &UserId, at: UnixMicros) {
+        self.walk(conversation, user, at, Way::Out);
+    }
+
+    fn present(
+        &self,
+        conversation: &ConversationId,
+    ) -> impl Future<Output = Result<Vec<UserId>, Unavailable>> + 'static {
+        let conversation = conversation.clone();
+        self.ask(async move |io| present(&io, &conversation).await)
+    }
+}
+
+async fn present<S: Store>(
+    io: &Rc<Io<S>>,
+    conversation: &ConversationId,
+) -> Result<Vec<UserId>, Unavailable> {
+    let keys = Keys::of(conversation);
+    let link = io.node(keys.partition)?.link().await?;
+    let mut all = cmd("HGETALL");
+    all.arg(&keys.presence);
+    let all = link.send(&all).await?;
+    let all: Vec<(String, String)> =
+        Vec::from_redis_value(all).map_err(|error| CallError::Refused(error.to_string().into()))?;
+    let mut has_dead = false;
+    let mut users = Vec::with_capacity(all.len());
+    for (user, holders) in all {
+        let mut tokens = holders.split(' ');
+        let lives = tokens.clone().any(|token| !io.leases.is_dead(token));
+        has_dead |= tokens.any(|token| io.leases.is_dead(token));
+        if lives {
+            users.push(UserId::new(&user).map_err(|_| answer::unexpected("a user"))?);
+        }
+    }
+    if has_dead {
+        let (io, conversation) = (Rc::clone(io), conversation.clone());
+        tokio::task::spawn_local(async move {
+            chores::take_out(&io, &conversation, &io.leases.dead()).await;
+        });
+    }
+    Ok(users)
+}
+
+impl<S: Store> Receipts for Handle<S> {
+    fn advance(
+        &self,
+        conversation: &ConversationId,
+        user: &UserId,
+        cursor: Cursor,
+        at: UnixMicros,
+        listed: Arc<[MessageId]>,
+    ) {
+        let advance = Advance {
+            conversation: conversation.clone(),
+            user: user.clone(),
+            cursor,
+            at,
+            listed,
+        };
+        let sent = self.send(move |io| {
+            tokio::task::spawn_local(receipts::advance(Rc::clone(io), advance));
+        });
+        if let Err(error) = sent {
+            tracing::debug!(%error, "a cursor was dropped: its next move repairs it");
+        }
+    }
+
+    fn cursor(
+        &self,
+        conversation: &ConversationId,
+        user: &UserId,
+    ) -> impl Future<Output = Result<Cursor, Unavailable>> + 'static {
+        let (conversation, user) = (conversation.clone(), user.clone());
+        self.ask(async move |io| receipts::cursor(&io, &conversation, &user).await)
+    }
+
+    fn cursors(
+        &self,
+        conversation: &ConversationId,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<(UserId, Cursor)>, Unavailable>> + 'static {
+        let conversation = conversation.clone();
+        self.ask(async move |io| receipts::cursors(&io, &conversation, limit).await)
+    }
+}

@@ -1,0 +1,89 @@
+//! What Redis did not take at once and has to get yet: cursors, and the news that something
+//! ephemeral was dropped.
+
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use parlance_core::ports::Cursor;
+use parlance_protocol::{ConversationId, MessageId, UnixMicros, UserId};
+
+/// Cursors that are kept for Redis. Beyond it a cursor is dropped: the next move of that user
+/// repairs it.
+const CURSORS: usize = 16_384;
+
+/// A move of a user's cursors.
+#[derive(Debug, Clone)]
+pub(crate) struct Advance {
+    pub(crate) conversation: ConversationId,
+    pub(crate) user: UserId,
+    pub(crate) cursor: Cursor,
+    pub(crate) at: UnixMicros,
+    pub(crate) listed: Arc<[MessageId]>,
+}
+
+/// Cursors that Redis did not take.
+#[derive(Default)]
+pub(crate) struct OwedCursors {
+    owed: RefCell<HashMap<(ConversationId, UserId), Advance>>,
+}
+
+impl OwedCursors {
+    pub(crate) fn keep(&self, advance: Advance) {
+        let mut owed = self.owed.borrow_mut();
+        let is_full = owed.len() >= CURSORS;
+        let key = (advance.conversation.clone(), advance.user.clone());
+        match owed.get_mut(&key) {
+            Some(kept) => {
+                let cursor = kept.cursor.merge(advance.cursor);
+                let listed = kept
+                    .listed
+                    .iter()
+                    .chain(&*advance.listed)
+                    .copied()
+                    .collect();
+                *kept = Advance {
+                    cursor,
+                    listed,
+                    ..advance
+                };
+            }
+            None if !is_full => {
+                owed.insert(key, advance);
+            }
+            None => {}
+        }
+    }
+
+    pub(crate) fn take(&self) -> Vec<Advance> {
+        self.owed.take().into_values().collect()
+    }
+}
+
+/// Conversations in which something ephemeral was dropped on the way to Redis: whoever listens has
+/// to hear at least that. Shared with the shards.
+#[derive(Debug, Default)]
+pub(crate) struct Dropped {
+    conversations: Mutex<HashSet<ConversationId>>,
+}
+
+impl Dropped {
+    pub(crate) fn note(&self, conversation: &ConversationId) {
+        let mut dropped = self.lock();
+        if !dropped.contains(conversation) {
+            dropped.insert(conversation.clone());
+        }
+    }
+
+    pub(crate) fn take(&self) -> HashSet<ConversationId> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<ConversationId>> {
+        self.conversations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}

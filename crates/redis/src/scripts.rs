@@ -1,0 +1,46 @@
+//! The scripts, each with the common part before it, known to Redis by the hash of both.
+
+use std::sync::LazyLock;
+
+use sha1_smol::Sha1;
+
+/// A script as it is called.
+#[derive(Debug)]
+pub(crate) struct Script {
+    pub(crate) source: String,
+    pub(crate) hash: String,
+}
+
+macro_rules! scripts {
+    ($($name:ident = $file:literal;)+) => {
+        $(pub(crate) static $name: LazyLock<Script> =
+            LazyLock::new(|| Script::new(include_str!($file)));)+
+
+        /// All of them, to be loaded into a node before it is used.
+        pub(crate) fn all() -> impl Iterator<Item = &'static Script> {
+            [$(&*$name),+].into_iter()
+        }
+    };
+}
+
+scripts! {
+    APPEND = "../lua/append.lua";
+    MARK = "../lua/mark.lua";
+    HEAD = "../lua/head.lua";
+    RANGE = "../lua/range.lua";
+    CLAIM = "../lua/claim.lua";
+    OPEN = "../lua/open.lua";
+    PRESENCE = "../lua/presence.lua";
+    HOLDERS = "../lua/holders.lua";
+    LEASE = "../lua/lease.lua";
+    ADVANCE = "../lua/advance.lua";
+    CURSORS = "../lua/cursors.lua";
+}
+
+impl Script {
+    fn new(own: &str) -> Self {
+        let source = format!("{}{own}", include_str!("../lua/lib.lua"));
+        let hash = Sha1::from(&source).digest().to_string();
+        Self { source, hash }
+    }
+}

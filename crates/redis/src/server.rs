@@ -1,0 +1,66 @@
+//! What a server of Redis says of itself, and what of that refuses the start.
+
+use redis::{FromRedisValue, InfoDict, aio::MultiplexedConnection, cmd};
+
+use crate::link::{CallError, Run, error_of};
+
+/// What INFO tells.
+#[derive(Debug, Clone)]
+pub(crate) struct ServerFacts {
+    pub(crate) run: Run,
+    pub(crate) is_master: bool,
+    pub(crate) is_loading: bool,
+    pub(crate) version: String,
+    pub(crate) eviction: String,
+    /// Whether what is acknowledged is written to a disk.
+    pub(crate) has_append_only_file: bool,
+    pub(crate) replicas: u64,
+}
+
+impl ServerFacts {
+    /// Why it does not serve.
+    pub(crate) fn standing(&self) -> &'static str {
+        if self.is_loading {
+            "it is loading its data"
+        } else if self.is_master {
+            "it is a master"
+        } else {
+            "it is a replica"
+        }
+    }
+
+    /// The first two parts of the version.
+    pub(crate) fn major_minor(&self) -> Option<(u32, u32)> {
+        let mut parts = self.version.split('.');
+        Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+    }
+}
+
+/// Asks.
+pub(crate) async fn server_facts(
+    connection: &MultiplexedConnection,
+) -> Result<ServerFacts, CallError> {
+    let mut info = cmd("INFO");
+    for section in ["server", "replication", "memory", "persistence"] {
+        info.arg(section);
+    }
+    let mut connection = connection.clone();
+    let answer = connection.send_packed_command(&info).await;
+    let answer = answer.map_err(error_of)?;
+    let info = InfoDict::from_redis_value(answer)
+        .map_err(|error| CallError::Refused(error.to_string().into()))?;
+    let text = |key: &str| info.get::<String>(key).unwrap_or_default();
+    let run = format!("{:.8}{:.8}", text("run_id"), text("master_replid"));
+    if run.len() != 16 {
+        return Err(CallError::Refused("INFO names no run_id".into()));
+    }
+    Ok(ServerFacts {
+        run: Run(run.into()),
+        is_master: text("role") == "master",
+        is_loading: text("loading") == "1",
+        version: text("redis_version"),
+        eviction: text("maxmemory_policy"),
+        has_append_only_file: text("aof_enabled") == "1",
+        replicas: text("connected_slaves").parse().unwrap_or(0),
+    })
+}

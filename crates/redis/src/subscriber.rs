@@ -1,0 +1,330 @@
+//! The connection over which one node's pushes come, and the subscriptions on it.
+//!
+//! It carries nothing else: a client library that mixes pushes and answers on one connection takes
+//! the one for the other. Every subscription is a command of its own, and stands when its
+//! confirmation comes as a push; answers are looked at for refusals only. On any doubt (the
+//! connection ended, a channel was taken away, the probe was missed) everything begins anew, and
+//! every conversation is read again once its channel stands.
+
+use std::{
+    collections::{HashMap, HashSet},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use parlance_core::store::Partition;
+use parlance_protocol::ConversationId;
+use redis::{
+    AsyncConnectionConfig, Client, PushInfo, PushKind, Value, aio::MultiplexedConnection, cmd,
+};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use crate::{
+    link::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, CallError, error_of},
+    node::{Node, Retry},
+    partition::{self, Keys},
+    shard_map::Speech,
+    table::Table,
+};
+
+/// Subscriptions that are under way at once: what paces a new connection's begin.
+const AT_ONCE: usize = 256;
+
+/// What a subscriber is told to do.
+#[derive(Debug)]
+pub(crate) enum Wish {
+    Subscribe(ConversationId),
+    Unsubscribe(ConversationId),
+}
+
+/// What a subscriber tells its process.
+pub(crate) trait Listener {
+    /// Which partitions the node has.
+    fn partitions(self: &Rc<Self>, node: &Rc<Node>) -> Vec<Partition>;
+    /// A partition is in another epoch than was known.
+    fn on_epoch(self: &Rc<Self>, partition: Partition);
+    /// The node has not got what was expected of it.
+    fn on_misplaced(self: &Rc<Self>);
+    /// It began anew.
+    fn on_reconnected(self: &Rc<Self>);
+}
+
+/// What comes over the connection besides conversations.
+#[derive(Debug)]
+enum Event {
+    Confirmed(String),
+    Ended(String),
+    Probe,
+    /// Somebody opened an epoch.
+    Opened(Partition, u32),
+    /// An entry is of a later epoch than was known.
+    Later(Partition),
+    Disconnected,
+    Refused(CallError),
+}
+
+/// One node's subscriptions.
+pub(crate) struct Subscriber {
+    pub(crate) node: Rc<Node>,
+    pub(crate) table: Arc<Table>,
+    pub(crate) speech: Speech,
+    /// The channel of the probe.
+    pub(crate) probe: String,
+    pub(crate) wishes: UnboundedReceiver<Wish>,
+}
+
+/// An open connection.
+struct Open {
+    connection: MultiplexedConnection,
+    events: UnboundedReceiver<Event>,
+    sender: UnboundedSender<Event>,
+    /// Channels that were given up, until Redis says so.
+    leaving: HashSet<String>,
+    /// Channels that were asked for.
+    asked: HashMap<String, ConversationId>,
+}
+
+impl Subscriber {
+    /// Until the node retires.
+    pub(crate) async fn run(mut self, listener: Rc<impl Listener>) {
+        let mut retry = Retry::default();
+        let mut was_open = false;
+        while !self.node.is_over() {
+            match timeout(2 * ANSWER_TIMEOUT, self.open()).await {
+                Ok(Ok(open)) => {
+                    retry = Retry::default();
+                    if std::mem::replace(&mut was_open, true) {
+                        listener.on_reconnected();
+                    }
+                    let why = self.listen(open, &listener).await;
+                    let partitions = listener.partitions(&self.node);
+                    self.table.lost(&partitions);
+                    if !self.node.is_over() {
+                        tracing::warn!(node = self.node.label, why, "lost the subscriptions");
+                    }
+                }
+                Ok(Err(error)) => {
+                    tracing::debug!(node = self.node.label, %error, "cannot subscribe")
+                }
+                Err(_) => tracing::debug!(node = self.node.label, "no answer to a subscription"),
+            }
+            retry.pause().await;
+        }
+    }
+
+    async fn open(&self) -> Result<Open, CallError> {
+        let (sender, events) = unbounded_channel();
+        let (table, told) = (Arc::clone(&self.table), sender.clone());
+        let probe = self.probe.clone();
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(ANSWER_TIMEOUT))
+            .set_pipeline_buffer_size(2 * AT_ONCE)
+            .set_push_sender(move |push: PushInfo| -> Result<(), redis::aio::SendError> {
+                on_push(push, &table, &probe, &told);
+                Ok(())
+            });
+        let info = self.node.resolve().await?;
+        let client = Client::open(info).map_err(error_of)?;
+        let connected = client.get_multiplexed_async_connection_with_config(&config);
+        let mut connection = connected.await.map_err(error_of)?;
+        for channel in [&*self.probe, &*partition::epochs_channel()] {
+            let mut subscribe = cmd("SUBSCRIBE");
+            subscribe.arg(channel);
+            let confirmed = connection.send_packed_command(&subscribe).await;
+            confirmed.map_err(error_of)?;
+        }
+        self.node.forget_probe();
+        Ok(Open {
+            connection,
+            events,
+            sender,
+            leaving: HashSet::new(),
+            asked: HashMap::new(),
+        })
+    }
+
+    /// Why it ended.
+    async fn listen(&mut self, mut open: Open, listener: &Rc<impl Listener>) -> String {
+        let wanted = self.table.of(&listener.partitions(&self.node));
+        for some in wanted.chunks(AT_ONCE) {
+            if let Err(why) = self.subscribe(&mut open, some, listener).await {
+                return why;
+            }
+        }
+        let mut looks = interval(Duration::from_millis(500));
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let done = tokio::select! {
+                biased;
+                event = open.events.recv() => match event {
+                    Some(event) => self.on_event(&mut open, event, listener),
+                    None => Err("the connection was lost".into()),
+                },
+                wish = self.wishes.recv() => match wish {
+                    Some(wish) => self.on_wish(&mut open, wish),
+                    None => Err("the process ends".into()),
+                },
+                _ = looks.tick() => self.look(),
+            };
+            if let Err(why) = done {
+                return why;
+            }
+        }
+    }
+
+    /// Several at once, and waits until all of them were answered.
+    async fn subscribe(
+        &mut self,
+        open: &mut Open,
+        conversations: &[ConversationId],
+        listener: &Rc<impl Listener>,
+    ) -> Result<(), String> {
+        let asked = conversations.iter().map(|one| self.ask(open, one));
+        let asked: Vec<_> = asked.collect();
+        join_all(asked).await;
+        while let Ok(event) = open.events.try_recv() {
+            self.on_event(open, event, listener)?;
+        }
+        Ok(())
+    }
+
+    /// Asks for a channel. The future is the answer, in which only a refusal counts.
+    fn ask(
+        &self,
+        open: &mut Open,
+        conversation: &ConversationId,
+    ) -> impl Future<Output = ()> + use<> {
+        let channel = Keys::of(conversation).channel;
+        let mut subscribe = cmd(self.speech.subscribe());
+        subscribe.arg(&channel);
+        open.asked.insert(channel, conversation.clone());
+        let (mut connection, refused) = (open.connection.clone(), open.sender.clone());
+        async move {
+            if let Err(error) = connection.send_packed_command(&subscribe).await {
+                // Nobody listens to a connection that ended.
+                let _ = refused.send(Event::Refused(error_of(error)));
+            }
+        }
+    }
+
+    fn on_wish(&self, open: &mut Open, wish: Wish) -> Result<(), String> {
+        match wish {
+            Wish::Subscribe(conversation) => {
+                // It may have been given up again, or be asked for already.
+                if self.table.wants(&conversation) {
+                    tokio::task::spawn_local(self.ask(open, &conversation));
+                }
+            }
+            Wish::Unsubscribe(conversation) => {
+                let channel = Keys::of(&conversation).channel;
+                if self.table.wants(&conversation) || open.asked.remove(&channel).is_none() {
+                    return Ok(());
+                }
+                let mut unsubscribe = cmd(self.speech.unsubscribe());
+                unsubscribe.arg(&channel);
+                open.leaving.insert(channel);
+                let mut connection = open.connection.clone();
+                tokio::task::spawn_local(async move {
+                    // A channel too many does no harm.
+                    let _ = connection.send_packed_command(&unsubscribe).await;
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn on_event(
+        &self,
+        open: &mut Open,
+        event: Event,
+        listener: &Rc<impl Listener>,
+    ) -> Result<(), String> {
+        match event {
+            Event::Confirmed(channel) => {
+                if let Some(conversation) = open.asked.get(&channel) {
+                    self.table.confirmed(conversation);
+                }
+            }
+            Event::Ended(channel) => {
+                if !open.leaving.remove(&channel) && open.asked.contains_key(&channel) {
+                    listener.on_misplaced();
+                    return Err("a channel was taken away".into());
+                }
+            }
+            Event::Probe => self.node.on_probe_heard(),
+            Event::Opened(partition, epoch) => {
+                if self.table.epochs.note(partition, epoch) {
+                    listener.on_epoch(partition);
+                }
+            }
+            Event::Later(partition) => listener.on_epoch(partition),
+            Event::Disconnected => return Err("the connection was lost".into()),
+            Event::Refused(error) => {
+                if matches!(error, CallError::Elsewhere(_)) {
+                    listener.on_misplaced();
+                }
+                return Err(format!("a subscription failed: {error}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A probe is on its way all the time, as long as there is a link to send it by.
+    fn look(&self) -> Result<(), String> {
+        if self.node.is_over() {
+            return Err("the node left".into());
+        }
+        if self.node.misses_probe() {
+            return Err("a probe was not heard".into());
+        }
+        Ok(())
+    }
+}
+
+/// Runs inside the connection's driver: it must not wait.
+fn on_push(push: PushInfo, table: &Table, probe: &str, events: &UnboundedSender<Event>) {
+    let mut parts = push.data.into_iter().filter_map(|part| {
+        let Value::BulkString(bytes) = part else {
+            return None;
+        };
+        String::from_utf8(bytes).ok()
+    });
+    let channel = parts.next();
+    let event = match (push.kind, channel) {
+        (PushKind::Message | PushKind::SMessage, Some(channel)) => {
+            let payload = parts.next().unwrap_or_default();
+            match partition::conversation_of(&channel) {
+                Some(conversation) => table.route(conversation, &payload).map(Event::Later),
+                None if channel == probe => Some(Event::Probe),
+                None => announced(&payload),
+            }
+        }
+        (PushKind::Subscribe | PushKind::SSubscribe, Some(channel)) => {
+            Some(Event::Confirmed(channel))
+        }
+        (PushKind::Unsubscribe | PushKind::SUnsubscribe, Some(channel)) => {
+            Some(Event::Ended(channel))
+        }
+        (PushKind::Disconnection, _) => Some(Event::Disconnected),
+        _ => None,
+    };
+    if let Some(event) = event {
+        // The receiver is gone when the connection is given up.
+        let _ = events.send(event);
+    }
+}
+
+/// `<partition> <epoch>`
+fn announced(payload: &str) -> Option<Event> {
+    let (partition, epoch) = payload.split_once(' ')?;
+    Some(Event::Opened(
+        Partition(partition.parse().ok()?),
+        epoch.parse().ok()?,
+    ))
+}

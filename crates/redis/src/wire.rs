@@ -1,0 +1,399 @@
+//! What stands in the log and travels over pub/sub.
+//!
+//! An entry is a text: `<prev> <t> <ordinal> <count> <body>`, positions written as stream ids
+//! (`456-0`), the body as JSON with short keys, so that `redis-cli` shows what is there. A piece on
+//! a channel begins with a letter for its kind.
+
+use std::sync::Arc;
+
+use parlance_core::{
+    entry::{Entry, Event},
+    ports::{Cursor, Ephemeral, Heard},
+};
+use parlance_protocol::{LocalId, MessageId, Position, UnixMicros, UserId};
+use serde::{Deserialize, Serialize};
+
+/// What was read is not what this program writes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("what stands in Redis cannot be read: {what}")]
+pub(crate) struct Garbled {
+    what: &'static str,
+}
+
+const fn garbled(what: &'static str) -> Garbled {
+    Garbled { what }
+}
+
+pub(crate) const SHORT: Garbled = garbled("a packed end of a conversation");
+pub(crate) const NO_EVENT: Garbled = garbled("no event where one stands");
+pub(crate) const VERSION: Garbled = garbled("a version that this program does not know");
+
+/// The JSON of an event. `e` and `d`: the message that is edited or deleted.
+#[derive(Debug, Serialize, Deserialize)]
+struct Body<'a> {
+    #[serde(default, skip_serializing_if = "str::is_empty", borrow)]
+    s: std::borrow::Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
+    l: Option<std::borrow::Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
+    m: Option<std::borrow::Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    e: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    d: Option<u64>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    mark: bool,
+}
+
+/// An entry of the log, with how many durable events there are up to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Logged {
+    pub(crate) entry: Entry,
+    pub(crate) count: u64,
+}
+
+/// What an entry may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Read {
+    Event(Logged),
+    /// The begin of an epoch, and where the one before ended.
+    Mark {
+        prev: Position,
+    },
+}
+
+impl Read {
+    pub(crate) fn prev(&self) -> Position {
+        match self {
+            Self::Event(logged) => logged.entry.prev,
+            Self::Mark { prev } => *prev,
+        }
+    }
+}
+
+/// The facts that the script gave an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Facts {
+    pub(crate) position: Position,
+    pub(crate) prev: Position,
+    pub(crate) t: UnixMicros,
+    pub(crate) ordinal: u64,
+    pub(crate) count: u64,
+}
+
+/// The body of an event as it is stored.
+pub(crate) fn body(sender: &UserId, local_id: Option<&LocalId>, event: &Event) -> String {
+    let (m, e, d) = match event {
+        Event::Message { content } => (Some(&**content), None, None),
+        Event::Edit {
+            message_id,
+            content,
+        } => (Some(&**content), Some(message_id.get()), None),
+        Event::Delete { message_id } => (None, None, Some(message_id.get())),
+    };
+    let body = Body {
+        s: sender.as_str().into(),
+        l: local_id.map(|name| name.as_str().into()),
+        m: m.map(Into::into),
+        e,
+        d,
+        mark: false,
+    };
+    serde_json::to_string(&body).expect("texts and numbers can always be written")
+}
+
+/// What an event is, in one word.
+pub(crate) fn kind(event: &Event) -> String {
+    match event {
+        Event::Message { .. } => "m".to_owned(),
+        Event::Edit { message_id, .. } => format!("e{message_id}"),
+        Event::Delete { message_id } => format!("d{message_id}"),
+    }
+}
+
+/// As a stream id.
+pub(crate) fn stream_id(position: Position) -> String {
+    format!("{}-{}", position.id, position.k)
+}
+
+/// From a stream id.
+pub(crate) fn position(text: &str) -> Result<Position, Garbled> {
+    let parsed = text.split_once('-').and_then(|(id, k)| {
+        Some(Position {
+            id: MessageId::parse(id)?,
+            k: k.parse().ok()?,
+        })
+    });
+    parsed.ok_or(garbled("a position"))
+}
+
+fn number(text: &str) -> Result<u64, Garbled> {
+    text.parse().map_err(|_| garbled("a number"))
+}
+
+/// `<position> <prev> <t> <ordinal> <count>`, and what follows.
+pub(crate) fn facts(text: &str) -> Result<(Facts, &str), Garbled> {
+    let mut parts = text.splitn(6, ' ');
+    let mut next = || parts.next().ok_or(garbled("an entry that is too short"));
+    let facts = Facts {
+        position: position(next()?)?,
+        prev: position(next()?)?,
+        t: UnixMicros(number(next()?)?),
+        ordinal: number(next()?)?,
+        count: number(next()?)?,
+    };
+    Ok((facts, parts.next().unwrap_or_default()))
+}
+
+/// An entry: its facts and its body.
+pub(crate) fn entry(text: &str) -> Result<Read, Garbled> {
+    let (facts, body) = facts(text)?;
+    let body: Body<'_> = serde_json::from_str(body).map_err(|_| garbled("a body"))?;
+    if body.mark {
+        return Ok(Read::Mark { prev: facts.prev });
+    }
+    let id = |id| MessageId::new(id).ok_or(garbled("a message id"));
+    let event = match (body.m, body.e, body.d) {
+        (Some(content), None, None) => Event::Message {
+            content: content.into(),
+        },
+        (Some(content), Some(message_id), None) => Event::Edit {
+            message_id: id(message_id)?,
+            content: content.into(),
+        },
+        (None, None, Some(message_id)) => Event::Delete {
+            message_id: id(message_id)?,
+        },
+        _ => return Err(garbled("a kind of event")),
+    };
+    let local_id = body.l.map(|name| LocalId::new(&name)).transpose();
+    let entry = Entry {
+        position: facts.position,
+        prev: facts.prev,
+        t: facts.t,
+        ordinal: facts.ordinal,
+        sender: UserId::new(&body.s).map_err(|_| garbled("a sender"))?,
+        local_id: local_id.map_err(|_| garbled("a local_id"))?,
+        event,
+    };
+    let count = facts.count;
+    Ok(Read::Event(Logged { entry, count }))
+}
+
+/// A line of typing as it travels.
+#[derive(Debug, Serialize, Deserialize)]
+struct Typing<'a> {
+    #[serde(borrow)]
+    u: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    n: std::borrow::Cow<'a, str>,
+    t: bool,
+}
+
+/// What an adapter publishes by itself for an ephemeral; the others are published by the scripts
+/// that decide whether there is anything to tell.
+pub(crate) fn ephemeral(ephemeral: &Ephemeral) -> String {
+    match ephemeral {
+        Ephemeral::Typing {
+            user,
+            username,
+            is_typing,
+        } => {
+            let typing = Typing {
+                u: user.as_str().into(),
+                n: (&**username).into(),
+                t: *is_typing,
+            };
+            let json = serde_json::to_string(&typing);
+            format!("T{}", json.expect("texts can always be written"))
+        }
+        Ephemeral::Online { user, at } => format!("+{} {user}", at.0),
+        Ephemeral::Offline { user, at } => format!("-{} {user}", at.0),
+        Ephemeral::Cursor {
+            user,
+            cursor,
+            at,
+            listed: ids,
+        } => {
+            let (at, listed) = (at.0, listed(ids));
+            format!("C{at} {} {} {listed} {user}", cursor.delivered, cursor.read)
+        }
+    }
+}
+
+/// Ids with commas between.
+pub(crate) fn listed(ids: &[MessageId]) -> String {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    ids.join(",")
+}
+
+/// Says that something published here was dropped on the way.
+pub(crate) const DROPPED: &str = "?";
+
+/// What came over a conversation's channel, piece by piece into `hear`.
+pub(crate) fn push(payload: &str, mut hear: impl FnMut(Heard)) -> Result<(), Garbled> {
+    let mut chars = payload.chars();
+    match chars.next() {
+        Some('E') => {
+            for line in chars.as_str().split('\n') {
+                hear(match entry(line)? {
+                    Read::Event(logged) => Heard::Entry(Arc::new(logged.entry)),
+                    // The epoch changed, and that has to be read.
+                    Read::Mark { .. } => Heard::Doubt,
+                });
+            }
+        }
+        Some('T') => hear(Heard::Ephemeral(typing(chars.as_str())?)),
+        Some('+') => {
+            let (user, at) = user_at(chars.as_str())?;
+            hear(Heard::Ephemeral(Ephemeral::Online { user, at }));
+        }
+        Some('-') => {
+            let (user, at) = user_at(chars.as_str())?;
+            hear(Heard::Ephemeral(Ephemeral::Offline { user, at }));
+        }
+        Some('C') => hear(Heard::Ephemeral(cursor(chars.as_str())?)),
+        Some('?') => hear(Heard::Doubt),
+        // From a later version; what matters is in the log.
+        Some(_) | None => {}
+    }
+    Ok(())
+}
+
+fn typing(json: &str) -> Result<Ephemeral, Garbled> {
+    let typing: Typing<'_> = serde_json::from_str(json).map_err(|_| garbled("typing"))?;
+    Ok(Ephemeral::Typing {
+        user: user(&typing.u)?,
+        username: (&*typing.n).into(),
+        is_typing: typing.t,
+    })
+}
+
+fn user(text: &str) -> Result<UserId, Garbled> {
+    UserId::new(text).map_err(|_| garbled("a user"))
+}
+
+fn user_at(text: &str) -> Result<(UserId, UnixMicros), Garbled> {
+    let (at, name) = text.split_once(' ').ok_or(garbled("presence"))?;
+    let at = at.parse().map_err(|_| garbled("a time"))?;
+    Ok((user(name)?, UnixMicros(at)))
+}
+
+fn cursor(text: &str) -> Result<Ephemeral, Garbled> {
+    let mut parts = text.splitn(5, ' ');
+    let mut next = || parts.next().ok_or(garbled("a cursor"));
+    let at = next()?.parse().map_err(|_| garbled("a time"))?;
+    let mut id = |text: &str| MessageId::parse(text).ok_or(garbled("a message id"));
+    let cursor = Cursor {
+        delivered: id(next()?)?,
+        read: id(next()?)?,
+    };
+    let listed = next()?;
+    let ids = listed.split(',').filter(|text| !text.is_empty());
+    Ok(Ephemeral::Cursor {
+        listed: ids.map(&mut id).collect::<Result<_, _>>()?,
+        user: user(next()?)?,
+        cursor,
+        at: UnixMicros(at),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn id(n: u64) -> MessageId {
+        MessageId::new(n).unwrap()
+    }
+
+    fn any_event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            "\\PC{1,40}".prop_map(|content| Event::Message {
+                content: content.into()
+            }),
+            (1..1_u64 << 53, "\\PC{1,40}").prop_map(|(n, content)| Event::Edit {
+                message_id: id(n - 1),
+                content: content.into()
+            }),
+            (1..1_u64 << 53).prop_map(|n| Event::Delete {
+                message_id: id(n - 1)
+            }),
+        ]
+    }
+
+    fn any_ephemeral() -> impl Strategy<Value = Ephemeral> {
+        let user = || "[^\\p{Cc}]{1,20}".prop_map(|name| UserId::new(&name).unwrap());
+        let at = || (0..1_u64 << 52).prop_map(UnixMicros);
+        let ids = proptest::collection::vec((0..1_u64 << 53).prop_map(id), 0..4);
+        prop_oneof![
+            (user(), "\\PC{0,20}", any::<bool>()).prop_map(|(user, name, is_typing)| {
+                Ephemeral::Typing {
+                    user,
+                    username: name.as_str().into(),
+                    is_typing,
+                }
+            }),
+            (user(), at()).prop_map(|(user, at)| Ephemeral::Online { user, at }),
+            (user(), at()).prop_map(|(user, at)| Ephemeral::Offline { user, at }),
+            (user(), at(), ids, 0..1_u64 << 53).prop_map(|(user, at, listed, n)| {
+                Ephemeral::Cursor {
+                    user,
+                    cursor: Cursor {
+                        delivered: id(n),
+                        read: id(n / 2),
+                    },
+                    at,
+                    listed: listed.into(),
+                }
+            }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn entries_are_read_as_they_were_written(
+            event in any_event(),
+            sender in "[^\\p{Cc}]{1,20}",
+            local_id in proptest::option::of("\\PC{1,20}"),
+            n in 0..1_u64 << 53,
+            k in 0..9_u32,
+        ) {
+            let sender = UserId::new(&sender).unwrap();
+            let local_id = local_id.map(|name| LocalId::new(&name).unwrap());
+            let body = body(&sender, local_id.as_ref(), &event);
+            prop_assert!(!body.contains('\n'));
+            let position = Position { id: id(n), k };
+            let text = format!("{} 7-1 123 5 6 {body}", stream_id(position));
+            let Read::Event(read) = entry(&text).unwrap() else { panic!("a mark") };
+            prop_assert_eq!(read.count, 6);
+            let prev = Position { id: id(7), k: 1 };
+            let t = UnixMicros(123);
+            let expected = Entry { position, prev, t, ordinal: 5, sender, local_id, event };
+            prop_assert_eq!(read.entry, expected);
+        }
+
+        #[test]
+        fn ephemerals_are_heard_as_they_were_said(said in any_ephemeral()) {
+            let mut heard = Vec::new();
+            push(&ephemeral(&said), |piece| heard.push(piece)).unwrap();
+            prop_assert_eq!(heard, [Heard::Ephemeral(said)]);
+        }
+
+        #[test]
+        fn whatever_comes_is_heard_or_refused(payload in "\\PC{0,60}|[ET+C?-][0-9 ,{}\"a-z-]{0,60}") {
+            let _ = push(&payload, |_| {});
+        }
+    }
+
+    #[test]
+    fn a_mark_is_told_from_events() {
+        let text = "10000000000-0 5-2 99 5 7 {\"mark\":true}";
+        let mark = entry(text).unwrap();
+        assert_eq!(mark.prev(), Position { id: id(5), k: 2 });
+        let mut heard = Vec::new();
+        push(&format!("E{text}"), |piece| heard.push(piece)).unwrap();
+        assert_eq!(heard, [Heard::Doubt]);
+    }
+}
