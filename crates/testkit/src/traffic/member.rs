@@ -248,7 +248,8 @@ impl Member {
         self.record(Event::Closed { code });
         self.shared().live = false;
         self.retiring = None;
-        self.gateway += 1;
+        // By chance, so that who lost a gateway is spread over all that are up.
+        self.gateway = usize::try_from(random_below(1 << 16)).unwrap_or_default();
         End::Lost
     }
 
