@@ -254,6 +254,8 @@ pub enum Ephemeral {
         /// Whether.
         is_typing: bool,
     },
+    /// A room opened, and does not know who types: nodes with somebody who does say so again.
+    WhoTypes,
     /// The user's first connection over all nodes came.
     Online {
         /// Who.

@@ -122,6 +122,15 @@ impl Presence {
         }
     }
 
+    /// Whether `user` is in the conversation, on any node.
+    #[must_use]
+    pub fn is_present(&self, user: &UserId) -> bool {
+        match &self.shown {
+            Shown::Opening(_) => false,
+            Shown::Open(open) => open.contains(user),
+        }
+    }
+
     /// Whether `user` has a connection in this room.
     #[must_use]
     pub fn is_here(&self, user: &UserId) -> bool {
@@ -256,13 +265,6 @@ impl Presence {
         } else {
             self.aggregate_owed = true;
             Show::InAggregate
-        }
-    }
-
-    fn is_present(&self, user: &UserId) -> bool {
-        match &self.shown {
-            Shown::Opening(_) => false,
-            Shown::Open(open) => open.contains(user),
         }
     }
 

@@ -173,6 +173,18 @@ impl Typing {
             .map(|(user, shown)| (user, &shown.username))
     }
 
+    /// What nodes that open the conversation have to be told: the local users who type.
+    #[must_use]
+    pub fn local_now(&self) -> Vec<TypingChange> {
+        let local = self.busy.iter().flat_map(|busy| busy.local.iter());
+        let change = |(user, typer): (&UserId, &LocalTyper)| TypingChange {
+            user: user.clone(),
+            username: typer.username.clone(),
+            is_typing: true,
+        };
+        local.map(change).collect()
+    }
+
     /// When [`Typing::on_deadline`] wants to be called. May be too early, never too late.
     #[must_use]
     pub fn deadline(&self) -> Option<Mono> {
@@ -316,6 +328,23 @@ mod tests {
 
     fn hears(typing: &mut Typing, is_typing: bool, at_ms: u64) -> Option<bool> {
         typing.heard(&ann(), &name(), is_typing, Mono(at_ms))
+    }
+
+    #[test]
+    fn who_asks_is_told_of_the_local_users_who_type() {
+        let user = UserId::new("ann").unwrap();
+        let name: Arc<str> = "Ann".into();
+        let mut typing = Typing::default();
+        assert_eq!(typing.local_now(), []);
+        let _ = typing.local(MemberKey(0), &user, &name, true, Mono(0));
+        let change = TypingChange {
+            user: user.clone(),
+            username: name,
+            is_typing: true,
+        };
+        assert_eq!(typing.local_now(), [change]);
+        assert!(typing.gone(MemberKey(0), &user));
+        assert_eq!(typing.local_now(), []);
     }
 
     #[test]

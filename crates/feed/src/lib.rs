@@ -54,6 +54,15 @@ struct Waiting {
     ended: bool,
 }
 
+/// What became of a piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// It will be heard.
+    Kept,
+    /// A doubt will be heard in its place.
+    Dropped,
+}
+
 /// Told when a feed is dropped.
 pub type OnDrop = Box<dyn FnOnce() + Send>;
 
@@ -73,16 +82,21 @@ impl std::fmt::Debug for Feed {
 
 impl Inbox {
     /// Puts a piece in, or the doubt that stands for it. A [`Heard::Doubt`] is never dropped.
-    pub fn put(&self, conversation: &ConversationId, heard: Heard) {
+    pub fn put(&self, conversation: &ConversationId, heard: Heard) -> Put {
         let mut state = lock(&self.state);
-        let is_doubt = heard == Heard::Doubt;
-        if !is_doubt && state.pieces.len() < INBOX {
+        let put = if heard == Heard::Doubt {
+            state.doubt(conversation);
+            Put::Kept
+        } else if state.pieces.len() < INBOX {
             state.pieces.push_back((conversation.clone(), heard));
-        } else if !state.doubts.contains(conversation) {
-            state.doubts.insert(conversation.clone());
-        }
+            Put::Kept
+        } else {
+            state.doubt(conversation);
+            Put::Dropped
+        };
         drop(state);
         self.filled.notify_one();
+        put
     }
 
     /// Nothing comes any more.
@@ -93,6 +107,12 @@ impl Inbox {
 }
 
 impl Waiting {
+    fn doubt(&mut self, conversation: &ConversationId) {
+        if !self.doubts.contains(conversation) {
+            self.doubts.insert(conversation.clone());
+        }
+    }
+
     fn take(&mut self) -> Option<(ConversationId, Heard)> {
         let doubtful = self.doubts.iter().next().cloned();
         if let Some(conversation) = doubtful {

@@ -154,8 +154,11 @@ async fn settle<S: Store>(
         }
         let writer = io.writer(keys.partition).await?;
         let call = call(io, &writer, conversation, keys, &events, &breaks);
+        io.metrics.appends_in_flight.increment(events.len() as f64);
         let news = || news_of(events.iter().map(|event| event.body.clone()).collect());
-        let answer = match writer.append(&call, &keys.channel, news).await {
+        let answer = writer.append(&call, &keys.channel, news).await;
+        io.metrics.appends_in_flight.decrement(events.len() as f64);
+        let answer = match answer {
             Ok(answer) => answer,
             Err(CallError::Elsewhere(_)) => {
                 io.shards.look.notify_one();

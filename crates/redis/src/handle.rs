@@ -1,6 +1,11 @@
 //! One shard's commands: the ports, each in a few lines. All of them are jobs for the I/O thread.
 
-use std::{future::Future, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use parlance_core::{
     entry::Draft,
@@ -36,11 +41,11 @@ use crate::{
     wire,
 };
 
-/// Jobs that wait for the I/O thread. Full: what has an answer is unavailable, what passes is
-/// dropped and its conversation told so.
+/// Jobs that wait for the I/O thread. Full: what has an answer is unavailable.
 pub(crate) const JOBS: usize = 16_384;
-/// Ephemerals that were sent and not answered. Beyond it they are dropped, and told so.
-const PASSING: usize = 8_192;
+/// Ephemerals among them, and ephemerals that Redis did not answer. Beyond it they are dropped, and
+/// their conversation is told so: they must not crowd out what lasts.
+const PASSING: usize = 4_096;
 /// How long a subscription may take.
 const SUBSCRIBE_PATIENCE: Duration = Duration::from_secs(8);
 
@@ -111,8 +116,13 @@ impl<S: Store> Handle<S> {
     ) where
         F: Future<Output = Result<(), Unavailable>> + 'static,
     {
+        if self.dropped.waiting.fetch_add(1, Ordering::Relaxed) >= PASSING {
+            self.dropped.waiting.fetch_sub(1, Ordering::Relaxed);
+            return self.dropped.note(conversation);
+        }
         let of = conversation.clone();
         let sent = self.send(move |io| {
+            io.dropped.waiting.fetch_sub(1, Ordering::Relaxed);
             if io.passing.get() >= PASSING {
                 return io.dropped.note(&of);
             }
@@ -126,6 +136,7 @@ impl<S: Store> Handle<S> {
             });
         });
         if sent.is_err() {
+            self.dropped.waiting.fetch_sub(1, Ordering::Relaxed);
             self.dropped.note(conversation);
         }
     }

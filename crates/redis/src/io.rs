@@ -18,6 +18,10 @@ use parlance_core::{
 };
 use parlance_feed::FeedId;
 use parlance_protocol::{ConversationId, Position};
+use parlance_telemetry::{
+    RedisMetrics,
+    labels::{RedisConnection, RedisDoubt},
+};
 use redis::{FromRedisValue, Pipeline, Value, cmd};
 use tokio::{
     sync::mpsc::{UnboundedSender, unbounded_channel},
@@ -32,13 +36,12 @@ use crate::{
     epochs::Opener,
     holders::{Holders, Leases},
     link::{Call, CallError, Link},
-    node::{Node, Watcher},
+    node::{Linked, Node, Watcher},
     owed::{Dropped, OwedCursors},
     partition::{self, Keys, partition_of},
     scripts,
-    server::ServerFacts,
     shard_map::{Moved, ShardMap},
-    subscriber::{Listener, Subscriber, Wish},
+    subscriber::{Listener, Loss, Subscriber, Wish},
     table::Table,
 };
 
@@ -64,6 +67,7 @@ pub(crate) struct Io<S: Store> {
     pub(crate) leases: Leases,
     pub(crate) owed: OwedCursors,
     pub(crate) dropped: Arc<Dropped>,
+    pub(crate) metrics: RedisMetrics,
     /// Ephemerals that were sent and not answered.
     pub(crate) passing: Cell<usize>,
     pub(crate) is_leaving: Cell<bool>,
@@ -117,6 +121,7 @@ impl<S: Store> Io<S> {
             leases: Leases::default(),
             owed: OwedCursors::default(),
             dropped: begin.dropped,
+            metrics: RedisMetrics::register(),
             passing: Cell::new(0),
             is_leaving: Cell::new(false),
             wishes: RefCell::default(),
@@ -237,8 +242,11 @@ impl<S: Store> Io<S> {
                 let (epochs, store) = (&self.table.epochs, self.store.as_deref());
                 let before = epochs.known(keys.partition);
                 let opened = self.opener.open(keys.partition, &link, epochs, store).await;
-                if before.is_some() && epochs.known(keys.partition) != before {
-                    self.on_epoch(keys.partition);
+                if epochs.known(keys.partition) != before {
+                    self.metrics.epochs_opened.increment(1);
+                    if before.is_some() {
+                        self.on_epoch(keys.partition);
+                    }
                 }
                 opened
             }
@@ -369,6 +377,9 @@ impl<S: Store> Io<S> {
                 Some(format!("Redis at {}: {trouble}", node.label))
             })
             .collect();
+        self.metrics.nodes.set(nodes.len() as f64);
+        let up = nodes.len() - troubles.len();
+        self.metrics.nodes_up.set(up as f64);
         self.health.set(match troubles.as_slice() {
             [] if nodes.is_empty() => Some("no node of Redis is known".to_owned()),
             [] => None,
@@ -391,10 +402,15 @@ pub(crate) fn now_micros() -> u64 {
 }
 
 impl<S: Store> Watcher for Io<S> {
-    fn linked(self: &Rc<Self>, node: &Rc<Node>, _facts: &ServerFacts, is_new_run: bool) {
+    fn linked(self: &Rc<Self>, node: &Rc<Node>, linked: Linked) {
         let own = self.shards.partitions(node);
-        if is_new_run {
+        if linked == Linked::NewRun {
+            self.metrics.doubts.of(RedisDoubt::NewRun).increment(1);
             self.table.doubt(&self.table.of(&own));
+        }
+        if linked != Linked::First {
+            let reconnects = &self.metrics.reconnects;
+            reconnects.of(RedisConnection::Commands).increment(1);
         }
         // A lost connection may have lost what was said over it.
         self.holders
@@ -460,7 +476,19 @@ impl<S: Store> Listener for Io<S> {
         self.shards.look.notify_one();
     }
 
-    fn on_reconnected(self: &Rc<Self>) {
+    fn on_lost(self: &Rc<Self>, why: Loss) {
+        let reconnects = &self.metrics.reconnects;
+        reconnects.of(RedisConnection::Subscriptions).increment(1);
+        let doubt = match why {
+            Loss::Disconnected | Loss::Refused | Loss::Over => RedisDoubt::Disconnected,
+            Loss::TakenAway => RedisDoubt::Unsubscribed,
+            Loss::ProbeMissed => RedisDoubt::ProbeMissed,
+        };
+        self.metrics.doubts.of(doubt).increment(1);
         self.report_health();
+    }
+
+    fn on_probe(self: &Rc<Self>, took: Duration) {
+        self.metrics.probe_duration.record(took);
     }
 }

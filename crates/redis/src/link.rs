@@ -192,7 +192,7 @@ impl Link {
 
     async fn try_send(&self, command: &Cmd) -> Result<Value, RedisError> {
         let mut connection = self.connection.clone();
-        connection.send_packed_command(command).await
+        send(&mut connection, command).await
     }
 
     /// Sends several commands at once.
@@ -232,6 +232,18 @@ impl Link {
         }
         error_of(error)
     }
+}
+
+/// Sends a command over a connection. The library gives refusals as values.
+pub(crate) async fn send(
+    connection: &mut MultiplexedConnection,
+    command: &Cmd,
+) -> Result<Value, RedisError> {
+    let answer = connection.send_packed_command(command).await?;
+    if let Value::ServerError(error) = answer {
+        return Err(error.into());
+    }
+    Ok(answer)
 }
 
 const NO_SCRIPT: ErrorKind = ErrorKind::Server(ServerErrorKind::NoScript);

@@ -18,8 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    link::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, CallError, Link, Run, error_of},
-    server::ServerFacts,
+    link::{self, ANSWER_TIMEOUT, CONNECT_TIMEOUT, CallError, Link, Run, error_of},
     topology::NodeAccess,
 };
 
@@ -45,12 +44,23 @@ pub(crate) enum Dialer {
 
 /// Hears what happens to a node.
 pub(crate) trait Watcher {
-    /// A link stands. `is_new_run`: the log may have lost its tail since the one before.
-    fn linked(self: &Rc<Self>, node: &Rc<Node>, facts: &ServerFacts, is_new_run: bool);
+    /// A link stands.
+    fn linked(self: &Rc<Self>, node: &Rc<Node>, linked: Linked);
     /// The time of a probe. The node ends the link when it fails.
     async fn probe(self: &Rc<Self>, node: &Rc<Node>, link: &Link) -> Result<(), CallError>;
     /// The node could not be reached.
     fn unreachable(self: &Rc<Self>, node: &Rc<Node>, error: &CallError);
+}
+
+/// What a link is to the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Linked {
+    /// There was none.
+    First,
+    /// It is to the same run.
+    Again,
+    /// The log may have lost its tail since.
+    NewRun,
 }
 
 /// A master.
@@ -109,7 +119,7 @@ async fn ask_sentinel(sentinel: ConnectionInfo, service: &str) -> Result<(String
     let mut connection = connected.await.map_err(error_of)?;
     let mut question = cmd("SENTINEL");
     question.arg("GET-MASTER-ADDR-BY-NAME").arg(service);
-    let answer = connection.send_packed_command(&question).await;
+    let answer = link::send(&mut connection, &question).await;
     let answer = Option::<(String, u16)>::from_redis_value(answer.map_err(error_of)?);
     let answer = answer.map_err(|error| CallError::Refused(error.to_string().into()))?;
     answer.ok_or_else(|| {
@@ -188,12 +198,13 @@ impl Node {
         }
     }
 
-    /// A probe came back: what is published is heard.
-    pub(crate) fn on_probe_heard(&self) {
-        self.unheard_since.set(None);
+    /// A probe came back: what is published is heard. Answers how long it took.
+    pub(crate) fn on_probe_heard(&self) -> Option<Duration> {
+        let since = self.unheard_since.take();
         if self.link_now().is_some() {
             self.trouble.replace(None);
         }
+        since.map(|since| since.elapsed())
     }
 
     /// Whether a probe is missed.
@@ -221,9 +232,9 @@ impl Node {
         let mut retry = Retry::default();
         while !self.is_over.get() {
             match self.connect().await {
-                Ok((link, facts)) => {
+                Ok(link) => {
                     retry = Retry::default();
-                    self.stand(&watcher, link, &facts).await;
+                    self.stand(&watcher, link).await;
                 }
                 Err(error) => {
                     self.trouble.replace(Some(error.to_string().into()));
@@ -234,24 +245,28 @@ impl Node {
         }
     }
 
-    async fn connect(&self) -> Result<(Link, ServerFacts), CallError> {
+    async fn connect(&self) -> Result<Link, CallError> {
         let attempt = async { Link::connect(self.dialer.resolve().await?).await };
         // A server that accepts and then says nothing is as good as none.
         match timeout(2 * ANSWER_TIMEOUT, attempt).await {
-            Ok(connected) => connected,
+            Ok(connected) => connected.map(|(link, _)| link),
             Err(_) => Err(CallError::Unknown("it does not answer".into())),
         }
     }
 
     /// From a link to its end.
-    async fn stand(self: &Rc<Self>, watcher: &Rc<impl Watcher>, link: Link, facts: &ServerFacts) {
+    async fn stand(self: &Rc<Self>, watcher: &Rc<impl Watcher>, link: Link) {
         let link = Rc::new(link);
         let before = self.last_run.replace(Some(link.run.clone()));
-        let is_new_run = before.is_some_and(|before| before != link.run);
+        let linked = match before {
+            None => Linked::First,
+            Some(before) if before == link.run => Linked::Again,
+            Some(_) => Linked::NewRun,
+        };
         self.link.replace(Some(Rc::clone(&link)));
         self.changed.notify_waiters();
         tracing::info!(node = self.label, run = &*link.run.0, "connected to Redis");
-        watcher.linked(self, facts, is_new_run);
+        watcher.linked(self, linked);
         let why = tokio::select! {
             () = link.ended() => "the connection was lost".into(),
             why = self.probe(watcher, &link) => why,

@@ -4,11 +4,12 @@
 use std::{
     cell::RefCell,
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
 };
 
 use parlance_core::ports::Cursor;
 use parlance_protocol::{ConversationId, MessageId, UnixMicros, UserId};
+use parlance_telemetry::RedisMetrics;
 
 /// Cursors that are kept for Redis. Beyond it a cursor is dropped: the next move of that user
 /// repairs it.
@@ -64,13 +65,25 @@ impl OwedCursors {
 
 /// Conversations in which something ephemeral was dropped on the way to Redis: whoever listens has
 /// to hear at least that. Shared with the shards.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Dropped {
+    /// Ephemerals on their way to the I/O thread.
+    pub(crate) waiting: AtomicUsize,
+    metrics: RedisMetrics,
     conversations: Mutex<HashSet<ConversationId>>,
 }
 
 impl Dropped {
+    pub(crate) fn new() -> Self {
+        Self {
+            waiting: AtomicUsize::new(0),
+            metrics: RedisMetrics::register(),
+            conversations: Mutex::default(),
+        }
+    }
+
     pub(crate) fn note(&self, conversation: &ConversationId) {
+        self.metrics.ephemeral_dropped.increment(1);
         let mut dropped = self.lock();
         if !dropped.contains(conversation) {
             dropped.insert(conversation.clone());

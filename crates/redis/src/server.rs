@@ -2,7 +2,7 @@
 
 use redis::{FromRedisValue, InfoDict, aio::MultiplexedConnection, cmd};
 
-use crate::link::{CallError, Run, error_of};
+use crate::link::{self, CallError, Run, error_of};
 
 /// What INFO tells.
 #[derive(Debug, Clone)]
@@ -45,7 +45,7 @@ pub(crate) async fn server_facts(
         info.arg(section);
     }
     let mut connection = connection.clone();
-    let answer = connection.send_packed_command(&info).await;
+    let answer = link::send(&mut connection, &info).await;
     let answer = answer.map_err(error_of)?;
     let info = InfoDict::from_redis_value(answer)
         .map_err(|error| CallError::Refused(error.to_string().into()))?;

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use crate::{
     answer,
-    link::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, CallError, error_of},
+    link::{self, ANSWER_TIMEOUT, CONNECT_TIMEOUT, CallError, error_of},
     node::{Dialer, Node},
     partition,
     topology::{NodeAccess, Topology},
@@ -250,7 +250,7 @@ async fn masters(info: ConnectionInfo) -> Result<Vec<Master>, CallError> {
     let mut connection = connected.await.map_err(error_of)?;
     let mut question = cmd("CLUSTER");
     question.arg("SLOTS");
-    let ranges = connection.send_packed_command(&question).await;
+    let ranges = link::send(&mut connection, &question).await;
     let ranges = answer::list(ranges.map_err(error_of)?)?;
     let read = ranges.into_iter().map(|range| master(range, &asked));
     read.collect::<Option<Vec<_>>>()

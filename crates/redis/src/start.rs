@@ -131,7 +131,7 @@ pub(crate) fn connect<S: Store>(
     let (jobs, queue) = mpsc::channel(JOBS);
     let (stop, stopped) = oneshot::channel();
     let (started, is_started) = sync_mpsc::channel();
-    let (table, dropped) = (Arc::new(Table::default()), Arc::new(Dropped::default()));
+    let (table, dropped) = (Arc::new(Table::new()), Arc::new(Dropped::new()));
     let health = Arc::new(Health::default());
     let plan = Plan {
         options,

@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use crate::{
-    link::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, CallError, error_of},
+    link::{self, ANSWER_TIMEOUT, CONNECT_TIMEOUT, CallError, error_of},
     node::{Node, Retry},
     partition::{self, Keys},
     shard_map::Speech,
@@ -50,8 +50,10 @@ pub(crate) trait Listener {
     fn on_epoch(self: &Rc<Self>, partition: Partition);
     /// The node has not got what was expected of it.
     fn on_misplaced(self: &Rc<Self>);
-    /// It began anew.
-    fn on_reconnected(self: &Rc<Self>);
+    /// It begins anew, for this reason.
+    fn on_lost(self: &Rc<Self>, why: Loss);
+    /// A probe was heard.
+    fn on_probe(self: &Rc<Self>, took: Duration);
 }
 
 /// What comes over the connection besides conversations.
@@ -66,6 +68,21 @@ enum Event {
     Later(Partition),
     Disconnected,
     Refused(CallError),
+}
+
+/// Why subscriptions began anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Loss {
+    #[error("the connection was lost")]
+    Disconnected,
+    #[error("a channel was taken away")]
+    TakenAway,
+    #[error("a subscription was refused")]
+    Refused,
+    #[error("a probe was not heard")]
+    ProbeMissed,
+    #[error("the node is not used any more")]
+    Over,
 }
 
 /// One node's subscriptions.
@@ -93,19 +110,16 @@ impl Subscriber {
     /// Until the node retires.
     pub(crate) async fn run(mut self, listener: Rc<impl Listener>) {
         let mut retry = Retry::default();
-        let mut was_open = false;
         while !self.node.is_over() {
             match timeout(2 * ANSWER_TIMEOUT, self.open()).await {
                 Ok(Ok(open)) => {
                     retry = Retry::default();
-                    if std::mem::replace(&mut was_open, true) {
-                        listener.on_reconnected();
-                    }
                     let why = self.listen(open, &listener).await;
                     let partitions = listener.partitions(&self.node);
                     self.table.lost(&partitions);
                     if !self.node.is_over() {
-                        tracing::warn!(node = self.node.label, why, "lost the subscriptions");
+                        tracing::warn!(node = self.node.label, %why, "lost the subscriptions");
+                        listener.on_lost(why);
                     }
                 }
                 Ok(Err(error)) => {
@@ -136,7 +150,7 @@ impl Subscriber {
         for channel in [&*self.probe, &*partition::epochs_channel()] {
             let mut subscribe = cmd("SUBSCRIBE");
             subscribe.arg(channel);
-            let confirmed = connection.send_packed_command(&subscribe).await;
+            let confirmed = link::send(&mut connection, &subscribe).await;
             confirmed.map_err(error_of)?;
         }
         self.node.forget_probe();
@@ -150,7 +164,7 @@ impl Subscriber {
     }
 
     /// Why it ended.
-    async fn listen(&mut self, mut open: Open, listener: &Rc<impl Listener>) -> String {
+    async fn listen(&mut self, mut open: Open, listener: &Rc<impl Listener>) -> Loss {
         let wanted = self.table.of(&listener.partitions(&self.node));
         for some in wanted.chunks(AT_ONCE) {
             if let Err(why) = self.subscribe(&mut open, some, listener).await {
@@ -164,11 +178,11 @@ impl Subscriber {
                 biased;
                 event = open.events.recv() => match event {
                     Some(event) => self.on_event(&mut open, event, listener),
-                    None => Err("the connection was lost".into()),
+                    None => Err(Loss::Disconnected),
                 },
                 wish = self.wishes.recv() => match wish {
                     Some(wish) => self.on_wish(&mut open, wish),
-                    None => Err("the process ends".into()),
+                    None => Err(Loss::Over),
                 },
                 _ = looks.tick() => self.look(),
             };
@@ -184,7 +198,7 @@ impl Subscriber {
         open: &mut Open,
         conversations: &[ConversationId],
         listener: &Rc<impl Listener>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Loss> {
         let asked = conversations.iter().map(|one| self.ask(open, one));
         let asked: Vec<_> = asked.collect();
         join_all(asked).await;
@@ -206,14 +220,14 @@ impl Subscriber {
         open.asked.insert(channel, conversation.clone());
         let (mut connection, refused) = (open.connection.clone(), open.sender.clone());
         async move {
-            if let Err(error) = connection.send_packed_command(&subscribe).await {
+            if let Err(error) = link::send(&mut connection, &subscribe).await {
                 // Nobody listens to a connection that ended.
                 let _ = refused.send(Event::Refused(error_of(error)));
             }
         }
     }
 
-    fn on_wish(&self, open: &mut Open, wish: Wish) -> Result<(), String> {
+    fn on_wish(&self, open: &mut Open, wish: Wish) -> Result<(), Loss> {
         match wish {
             Wish::Subscribe(conversation) => {
                 // It may have been given up again, or be asked for already.
@@ -232,7 +246,7 @@ impl Subscriber {
                 let mut connection = open.connection.clone();
                 tokio::task::spawn_local(async move {
                     // A channel too many does no harm.
-                    let _ = connection.send_packed_command(&unsubscribe).await;
+                    let _ = link::send(&mut connection, &unsubscribe).await;
                 });
             }
         }
@@ -244,7 +258,7 @@ impl Subscriber {
         open: &mut Open,
         event: Event,
         listener: &Rc<impl Listener>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Loss> {
         match event {
             Event::Confirmed(channel) => {
                 if let Some(conversation) = open.asked.get(&channel) {
@@ -254,34 +268,39 @@ impl Subscriber {
             Event::Ended(channel) => {
                 if !open.leaving.remove(&channel) && open.asked.contains_key(&channel) {
                     listener.on_misplaced();
-                    return Err("a channel was taken away".into());
+                    return Err(Loss::TakenAway);
                 }
             }
-            Event::Probe => self.node.on_probe_heard(),
+            Event::Probe => {
+                if let Some(took) = self.node.on_probe_heard() {
+                    listener.on_probe(took);
+                }
+            }
             Event::Opened(partition, epoch) => {
                 if self.table.epochs.note(partition, epoch) {
                     listener.on_epoch(partition);
                 }
             }
             Event::Later(partition) => listener.on_epoch(partition),
-            Event::Disconnected => return Err("the connection was lost".into()),
+            Event::Disconnected => return Err(Loss::Disconnected),
             Event::Refused(error) => {
                 if matches!(error, CallError::Elsewhere(_)) {
                     listener.on_misplaced();
                 }
-                return Err(format!("a subscription failed: {error}"));
+                tracing::warn!(node = self.node.label, %error, "a subscription failed");
+                return Err(Loss::Refused);
             }
         }
         Ok(())
     }
 
     /// A probe is on its way all the time, as long as there is a link to send it by.
-    fn look(&self) -> Result<(), String> {
+    fn look(&self) -> Result<(), Loss> {
         if self.node.is_over() {
-            return Err("the node left".into());
+            return Err(Loss::Over);
         }
         if self.node.misses_probe() {
-            return Err("a probe was not heard".into());
+            return Err(Loss::ProbeMissed);
         }
         Ok(())
     }

@@ -8,18 +8,20 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use metrics::Counter;
 use parlance_core::{ports::Heard, store::Partition};
-use parlance_feed::{FeedId, Inbox};
+use parlance_feed::{FeedId, Inbox, Put};
 use parlance_protocol::{ConversationId, Position};
+use parlance_telemetry::{RedisMetrics, labels::RedisDoubt};
 use tokio::sync::oneshot;
 
 use crate::{epochs::Epochs, partition::partition_of, wire};
 
 /// All subscriptions of the process.
-#[derive(Default)]
 pub(crate) struct Table {
     rows: Mutex<HashMap<ConversationId, Row>>,
     pub(crate) epochs: Epochs,
+    overflowed: Counter,
 }
 
 struct Row {
@@ -53,6 +55,15 @@ pub(crate) enum Wish {
 }
 
 impl Table {
+    pub(crate) fn new() -> Self {
+        let doubts = RedisMetrics::register().doubts;
+        Self {
+            rows: Mutex::default(),
+            epochs: Epochs::default(),
+            overflowed: doubts.of(RedisDoubt::Overflow).clone(),
+        }
+    }
+
     fn rows(&self) -> MutexGuard<'_, HashMap<ConversationId, Row>> {
         // No code that holds the lock can panic half way through a change.
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
@@ -212,7 +223,9 @@ impl Table {
                 }
             }
             for (_, inbox) in &row.inboxes {
-                inbox.put(&conversation, heard.clone());
+                if inbox.put(&conversation, heard.clone()) == Put::Dropped {
+                    self.overflowed.increment(1);
+                }
             }
         });
         if let Err(error) = read {

@@ -207,6 +207,7 @@ pub(crate) fn ephemeral(ephemeral: &Ephemeral) -> String {
             let json = serde_json::to_string(&typing);
             format!("T{}", json.expect("texts can always be written"))
         }
+        Ephemeral::WhoTypes => "W".to_owned(),
         Ephemeral::Online { user, at } => format!("+{} {user}", at.0),
         Ephemeral::Offline { user, at } => format!("-{} {user}", at.0),
         Ephemeral::Cursor {
@@ -252,6 +253,7 @@ pub(crate) fn push(payload: &str, mut hear: impl FnMut(Heard)) -> Result<(), Gar
             let (user, at) = user_at(chars.as_str())?;
             hear(Heard::Ephemeral(Ephemeral::Offline { user, at }));
         }
+        Some('W') => hear(Heard::Ephemeral(Ephemeral::WhoTypes)),
         Some('C') => hear(Heard::Ephemeral(cursor(chars.as_str())?)),
         Some('?') => hear(Heard::Doubt),
         // From a later version; what matters is in the log.

@@ -37,6 +37,8 @@ pub struct Receipts {
     watched: UserMap<MessageId>,
     /// The highest of these, and whose it is.
     newest: Option<(UserId, MessageId)>,
+    /// The newest message whose author is connected to another node, and whose it is.
+    elsewhere: Option<(UserId, MessageId)>,
     /// As heard on the bus.
     delivered: Highest,
     /// As heard on the bus.
@@ -165,6 +167,16 @@ impl Receipts {
         }
     }
 
+    /// Message `id` of `user`, who is connected to another node, stands in the log.
+    pub fn wrote_elsewhere(&mut self, user: &UserId, id: MessageId) {
+        self.elsewhere = Some((user.clone(), id));
+    }
+
+    /// `user` is connected nowhere any more.
+    pub fn left_elsewhere(&mut self, user: &UserId) {
+        self.elsewhere.take_if(|(author, _)| author == user);
+    }
+
     /// Message `id` of `user` was appended by this node; `before` is the message before it, or
     /// zero. Who had read everything has read this one too.
     #[must_use]
@@ -229,9 +241,16 @@ impl Receipts {
     }
 
     /// Whether a proof that some device has everything up to the head would be news for an author
-    /// connected here. Such a proof counts only from another user than the author.
+    /// connected anywhere: of those who are connected to other nodes, for the one who wrote last.
+    /// Such a proof counts only from another user than the author.
     #[must_use]
     pub fn wants_proof(&self) -> bool {
+        let elsewhere = self.elsewhere.as_ref();
+        elsewhere.is_some_and(|(author, newest)| self.delivered.other_than(author) < *newest)
+            || self.wants_proof_here()
+    }
+
+    fn wants_proof_here(&self) -> bool {
         let Some((author, newest)) = &self.newest else {
             return false;
         };
@@ -641,7 +660,31 @@ mod tests {
     }
 
     #[test]
+    fn an_author_on_another_node_wants_a_proof_until_somebody_else_has_it() {
+        let (ann, bob) = (UserId::new("ann").unwrap(), UserId::new("bob").unwrap());
+        let id = |n| MessageId::new(n).unwrap();
+        let delivered = |n| Cursor {
+            delivered: id(n),
+            read: MessageId::ZERO,
+        };
+        let mut receipts = Receipts::default();
+        assert!(!receipts.wants_proof());
+
+        receipts.wrote_elsewhere(&ann, id(5));
+        assert!(receipts.wants_proof());
+        receipts.heard(&ann, delivered(5));
+        assert!(receipts.wants_proof(), "her own device is no proof");
+        receipts.heard(&bob, delivered(5));
+        assert!(!receipts.wants_proof());
+
+        receipts.wrote_elsewhere(&ann, id(6));
+        assert!(receipts.wants_proof());
+        receipts.left_elsewhere(&ann);
+        assert!(!receipts.wants_proof());
+    }
+
+    #[test]
     fn the_fixed_part_is_small() {
-        assert!(size_of::<Receipts>() <= 184, "{}", size_of::<Receipts>());
+        assert!(size_of::<Receipts>() <= 208, "{}", size_of::<Receipts>());
     }
 }

@@ -53,6 +53,7 @@ impl Room {
         self.stored_at_ack = opened.head.stored_at_ack;
         self.presence.opened(opened.present);
         self.receipts.opened(opened.cursors);
+        cx.effects.push(Effect::Publish(Ephemeral::WhoTypes));
         self.read_on(cx);
         self.greet_all(cx);
     }
@@ -266,6 +267,9 @@ impl Room {
         let (user, id) = (&entry.sender, entry.position.id);
         self.presence.wrote(user);
         self.receipts.wrote(user, id);
+        if self.presence.is_present(user) && !self.presence.is_here(user) {
+            self.receipts.wrote_elsewhere(user, id);
+        }
         if let Some(username) = self.typing.sent(user) {
             self.show_typing(user, &username, false, cx);
         }
@@ -300,12 +304,14 @@ impl Room {
                     self.show_typing(&user, &username, shown, cx);
                 }
             }
+            Ephemeral::WhoTypes => publish_typing(self.typing.local_now(), cx),
             Ephemeral::Online { user, at } => {
                 let show = self.presence.heard_online(&user);
                 self.show_status(&user, PresenceStatus::Online, at, show, cx);
             }
             Ephemeral::Offline { user, at } => {
                 let show = self.presence.heard_offline(&user);
+                self.receipts.left_elsewhere(&user);
                 self.show_status(&user, PresenceStatus::Offline, at, show, cx);
             }
             Ephemeral::Cursor {
@@ -505,18 +511,7 @@ impl Room {
 
     pub(super) fn typing_deadline(&mut self, cx: &mut Context<'_>) {
         let due = self.typing.on_deadline(cx.now.mono);
-        for TypingChange {
-            user,
-            username,
-            is_typing,
-        } in due.publish
-        {
-            cx.effects.push(Effect::Publish(Ephemeral::Typing {
-                user,
-                username,
-                is_typing,
-            }));
-        }
+        publish_typing(due.publish, cx);
         for TypingChange {
             user,
             username,
@@ -635,6 +630,17 @@ impl Room {
             self.act(key, &text, cx);
         }
     }
+}
+
+fn publish_typing(changes: Vec<TypingChange>, cx: &mut Context<'_>) {
+    let publish = changes.into_iter().map(|change| {
+        Effect::Publish(Ephemeral::Typing {
+            user: change.user,
+            username: change.username,
+            is_typing: change.is_typing,
+        })
+    });
+    cx.effects.extend(publish);
 }
 
 pub(super) fn hand_over(advance: Advance, cx: &mut Context<'_>) {

@@ -2,7 +2,7 @@
 
 use std::{net::TcpListener, path::Path, time::Instant};
 
-use parlance_testkit::redis::Redis;
+use parlance_testkit::redis::{Cluster, Pair, Redis};
 use rustix::process::Signal;
 
 use crate::support::{Ended, Place};
@@ -117,6 +117,34 @@ fn another_layout_is_refused() {
 }
 
 #[test]
+fn masters_in_another_order_or_number_are_refused() {
+    let (a, b) = (Redis::start(), Redis::start());
+    let place = Place::with_secret();
+    let ready = place.gateway(&format!("{} {}", a.url(), b.url()));
+    ready.wait_for_readiness(200);
+    for urls in [format!("{} {}", b.url(), a.url()), a.url()] {
+        let ended = run(&place, &urls, &[]);
+        assert_eq!(ended.code, Some(64), "{ended:?}");
+        let said = "give `redis.urls` in the order of before";
+        assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn masters_are_found_by_sentinels() {
+    let pair = Pair::start();
+    let server = Place::with_secret().gateway(&pair.url());
+    server.wait_for_readiness(200);
+}
+
+#[test]
+fn a_cluster_is_found_by_any_of_its_nodes() {
+    let cluster = Cluster::start();
+    let server = Place::with_secret().gateway(&cluster.url());
+    server.wait_for_readiness(200);
+}
+
+#[test]
 fn a_redis_that_asks_for_a_password_is_not_waited_for() {
     let users = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(users.path(), "user default on >open-sesame ~* &* +@all\n").unwrap();
@@ -177,14 +205,28 @@ fn it_is_not_ready_while_redis_is_away_and_ready_again_afterwards() {
 }
 
 #[test]
-fn the_users_of_the_example_suffice() {
+fn the_user_of_the_example_may_do_all_that_gateways_do() {
     let users = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/redis/users.acl");
     let redis = Redis::setup().aclfile(Path::new(users)).start();
     let url = format!("redis://parlance:CHANGE-ME@127.0.0.1:{}", redis.port());
-    let mut server = Place::with_secret().gateway(&url);
-    server.wait_for_readiness(200);
-    server.signal(Signal::TERM);
-    assert_eq!(server.wait(), Some(0), "{:#?}", server.lines);
+    let place = Place::with_secret();
+    let (mut first, second) = (place.gateway(&url), place.gateway(&url));
+
+    let alice = place.chat(
+        "alice",
+        first.listen,
+        "hello\n/edit good day\nsorry\n/delete\n",
+    );
+    let bob = place.chat("bob", second.listen, "thanks\n/who\n/more\n");
+    first.signal(Signal::TERM);
+    assert_eq!(first.wait(), Some(0), "{:#?}", first.lines);
+
+    assert!(alice.stdout.contains("you: hello"), "{alice:?}");
+    for said in ["alice: good day", "you: thanks"] {
+        assert!(bob.stdout.contains(said), "no {said}: {bob:?}");
+    }
+    let denied = redis.cmd(&["ACL", "LOG"]);
+    assert!(denied.list().is_empty(), "{denied:?}");
 }
 
 #[test]

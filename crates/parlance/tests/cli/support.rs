@@ -4,7 +4,7 @@ use std::{
     io::{BufRead, BufReader, Write, read_to_string},
     net::{SocketAddr, TcpStream},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
     time::{Duration, Instant},
@@ -39,6 +39,16 @@ pub(crate) struct Server {
     pub(crate) lines: Vec<String>,
     pub(crate) listen: SocketAddr,
     pub(crate) admin: SocketAddr,
+}
+
+impl Ended {
+    fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
 }
 
 impl Place {
@@ -81,12 +91,26 @@ impl Place {
 
     /// Runs it to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
-        let output = self.command(arguments).output().unwrap();
-        Ended {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        Ended::of(self.command(arguments).output().unwrap())
+    }
+
+    /// Says these lines in a conversation, at a node, and answers with how the client ended.
+    pub(crate) fn chat(&self, sub: &str, node: SocketAddr, lines: &str) -> Ended {
+        let url = format!("ws://{node}");
+        let mut child = self
+            .command(&["chat", "lobby", "--sub", sub, "--url", &url])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(lines.as_bytes())
+            .unwrap();
+        Ended::of(child.wait_with_output().unwrap())
     }
 
     /// Starts `serve` on ports that the system chooses, and waits until it serves.
