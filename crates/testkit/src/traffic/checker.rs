@@ -216,7 +216,9 @@ impl Checker<'_> {
         // A base client is not told that what it shows was lost.
         let must_know = member.layer == Layer::Extended || self.promise.keeps_ids();
         for ghost in view.shown.difference(history).filter(|_| must_know) {
-            self.fault(Kind::Ghost, format!("{} shows {ghost}", member.user));
+            let told = messages(member).find(|told| told.position == *ghost);
+            let told = told.expect("what is shown was told");
+            self.fault(Kind::Ghost, format!("{} shows {told}", member.user));
         }
     }
 }

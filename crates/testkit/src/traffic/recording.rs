@@ -1,4 +1,4 @@
-//! What clients saw, as data: made by [`super::member`], judged by [`super::checker`].
+//! What clients saw, as data: made by the clients of this module, judged by [`super::checker`].
 
 use std::fmt;
 
