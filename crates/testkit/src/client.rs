@@ -144,6 +144,12 @@ impl Client {
         Some(seen)
     }
 
+    /// The next thing of any kind, which is not kept in [`Client::seen`]. Safe to drop half way.
+    pub async fn take(&mut self) -> Seen {
+        let taken = self.incoming.recv().await;
+        taken.expect("the end of the stream is the last thing, and no reader panics")
+    }
+
     /// The next text frame; pings and pongs are stepped over.
     pub async fn next_json(&mut self) -> Value {
         self.pick("a text frame", DEADLINE, |seen| match &seen.what {

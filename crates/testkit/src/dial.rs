@@ -138,6 +138,18 @@ impl Dial {
         }
     }
 
+    /// Connects to a server that may just be gone.
+    ///
+    /// # Errors
+    /// Why there is no connection.
+    pub async fn try_connect(self) -> Result<Client, String> {
+        match try_exchange(self.address, self.text().as_bytes()).await {
+            Ok((stream, answer)) if answer.status == 101 => Ok(Client::over(stream)),
+            Ok((_, answer)) => Err(format!("{answer:?}")),
+            Err(error) => Err(format!("{error:#}")),
+        }
+    }
+
     /// Connects and gives the HTTP answer, too.
     ///
     /// # Errors
@@ -179,17 +191,26 @@ impl Dial {
 
 /// Sends `request` as it is and reads one HTTP answer. The stream may be used on.
 pub async fn exchange(address: SocketAddr, request: &[u8]) -> (TcpStream, HttpAnswer) {
+    match try_exchange(address, request).await {
+        Ok(done) => done,
+        Err(error) => panic!("no HTTP answer from {address}: {error:#}"),
+    }
+}
+
+async fn try_exchange(
+    address: SocketAddr,
+    request: &[u8],
+) -> anyhow::Result<(TcpStream, HttpAnswer)> {
     let talk = async {
         let mut stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         stream.write_all(request).await?;
         let answer = read_answer(&mut stream).await?;
-        anyhow::Ok((stream, answer))
+        Ok((stream, answer))
     };
     match timeout(DEADLINE, talk).await {
-        Ok(Ok(done)) => done,
-        Ok(Err(error)) => panic!("no HTTP answer from {address}: {error:#}"),
-        Err(_) => panic!("no HTTP answer from {address} within {DEADLINE:?}"),
+        Ok(done) => done,
+        Err(_) => anyhow::bail!("none within {DEADLINE:?}"),
     }
 }
 

@@ -12,6 +12,7 @@ pub mod proxy;
 pub mod redis;
 pub mod server;
 pub mod tokens;
+pub mod traffic;
 
 /// Prints a figure for the reader of a run, also of one that passes.
 pub fn report(figure: &str) {

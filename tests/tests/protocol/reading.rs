@@ -3,7 +3,7 @@
 use parlance_testkit::{client::Client, server::Parlance};
 use serde_json::{Value, json};
 
-use super::support::{any, fill, join, join_extended, room, shared};
+use super::support::{any, fill, join, join_extended, room, shared, told};
 
 async fn read(client: &Client, ids: &[&str]) {
     client
@@ -25,6 +25,7 @@ async fn everyone_gets_the_listed_ids_that_the_cursor_moved_past() {
     let mut bob = join(&server, &room, "bob").await;
     let mut cid = join(&server, &room, "cid").await;
     fill(&mut ann, 4).await;
+    told(&mut bob, "m4").await;
     read(&bob, &["1", "3"]).await;
     let expected = json!({"type": "read", "user_id": "bob", "message_ids": ["1", "3"]});
     for client in [&mut ann, &mut bob, &mut cid] {
@@ -42,6 +43,7 @@ async fn the_cursor_moves_to_the_highest_listed_id_and_never_back() {
     let mut ann = join(&server, &room, "ann").await;
     let mut bob = join(&server, &room, "bob").await;
     fill(&mut ann, 5).await;
+    told(&mut bob, "m5").await;
     assert_eq!(cursor(&server, &room, "bob").await, (json!("0"), json!(5)));
     read(&bob, &["3", "2"]).await;
     ann.expect("read").await;
@@ -65,6 +67,7 @@ async fn one_unknown_id_is_an_error_and_nothing_moves() {
     let mut ann = join(&server, &room, "ann").await;
     let mut bob = join(&server, &room, "bob").await;
     fill(&mut ann, 2).await;
+    told(&mut bob, "m2").await;
     for unknown in ["3", "0", "10000000001"] {
         read(&bob, &["1", unknown]).await;
         let error = bob.expect("error").await;
@@ -85,6 +88,7 @@ async fn a_send_by_someone_who_had_read_everything_moves_their_cursor_without_a_
     let mut ann = join(&server, &room, "ann").await;
     let mut bob = join(&server, &room, "bob").await;
     ann.say("first", "a").await;
+    told(&mut bob, "first").await;
     assert_eq!(cursor(&server, &room, "ann").await, (json!("1"), json!(0)));
     bob.say("unread before", "b").await;
     assert_eq!(cursor(&server, &room, "bob").await, (json!("0"), json!(2)));

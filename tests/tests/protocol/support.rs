@@ -76,6 +76,15 @@ pub(crate) async fn fill(client: &mut Client, count: usize) {
     }
 }
 
+/// Waits until `client` has been told of this message: another node may hear of it a little later
+/// than the one that its sender is connected to.
+pub(crate) async fn told(client: &mut Client, content: &str) {
+    let what = format!("the message {content:?}");
+    client
+        .expect_where(&what, |frame| frame["message"]["content"] == content)
+        .await;
+}
+
 /// A server that never says "slow down".
 pub(crate) fn unlimited() -> Parlance {
     let setup = setup().set("limits.actions_per_second", "0");

@@ -37,6 +37,21 @@ pub fn tag(partition: u16) -> String {
     format!("{{p{partition:02x}}}")
 }
 
+/// The partition of a conversation.
+#[must_use]
+pub fn partition_of(conversation: &str) -> u16 {
+    let checksum = !conversation.bytes().fold(!0, crc32_step);
+    u16::try_from(checksum % u32::from(PARTITIONS)).expect("less than there are partitions")
+}
+
+/// CRC-32 as in zip, one byte further.
+fn crc32_step(crc: u32, byte: u8) -> u32 {
+    (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+        let carry = crc & 1;
+        (crc >> 1) ^ (carry * 0xEDB8_8320)
+    })
+}
+
 /// How a Redis server is to be started.
 #[derive(Debug, Clone, Default)]
 pub struct Setup {
@@ -341,5 +356,17 @@ fn wait_until(what: &str, within: Duration, mut holds: impl FnMut() -> bool) {
     while !holds() {
         assert!(Instant::now() < give_up, "waited {within:?} for {what}");
         std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_follow_the_usual_crc32() {
+        let checksum = !b"123456789".iter().copied().fold(!0, crc32_step);
+        assert_eq!(checksum, 0xCBF4_3926);
+        assert_eq!(partition_of("123456789"), 0x26);
     }
 }

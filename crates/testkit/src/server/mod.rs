@@ -28,7 +28,8 @@ use crate::{
     tokens::Claims,
 };
 
-const SECRET: &str = "a secret of the test kit, long enough for HS512: 0123456789abcdef0123456789";
+pub(crate) const SECRET: &str =
+    "a secret of the test kit, long enough for HS512: 0123456789abcdef0123456789";
 
 /// How a server is to be started.
 #[derive(Debug, Clone, Default)]
@@ -332,7 +333,7 @@ impl Drop for Parlance {
 }
 
 /// A failed test must not hide its message behind poisoned locks.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner())

@@ -1,0 +1,412 @@
+//! One client of one conversation, behaving as the protocol says.
+//!
+//! A task of [`super::Traffic`]. What it sees goes into its share of the recording; what it does
+//! next follows from the outbox and from the code with which a connection ended.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use parlance_protocol::{MessageId, Position};
+use serde_json::{Value, json};
+use tokio::{
+    sync::watch,
+    time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, sleep_until},
+};
+
+use super::{
+    directory::Directory,
+    history::READER,
+    outbox::Outbox,
+    recording::{Event, Layer, Told},
+};
+use crate::{
+    client::{Client, Incoming},
+    dial::{Dial, TokenPlace},
+    server::locked,
+};
+
+/// Before a reconnect, at least and at most; shorter than a real client's, so that faults overlap.
+const BACKOFF_MS: (u64, u64) = (50, 250);
+/// Before a send whose outcome is unknown is offered again.
+const UNKNOWN_PAUSE: Duration = Duration::from_millis(300);
+/// After an attempt to move away from a leaving node that failed.
+const MOVE_PAUSE: Duration = Duration::from_millis(300);
+
+/// What all clients are told to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Something new with every tick.
+    Talk,
+    /// Only what is in the outbox.
+    Finish,
+    /// Close and end.
+    Leave,
+}
+
+/// What others may know of a client while it runs.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) events: Vec<Event>,
+    /// Connected, and past the replay.
+    pub(super) live: bool,
+    pub(super) unanswered: usize,
+    /// The highest place that was seen.
+    pub(super) reached: Position,
+    pub(super) sends: u64,
+    pub(super) acknowledged: u64,
+    pub(super) offline_seen: u64,
+}
+
+/// Who a client is.
+#[derive(Debug, Clone)]
+pub(super) struct Identity {
+    pub(super) conversation: String,
+    pub(super) user: String,
+    pub(super) layer: Layer,
+    pub(super) token: String,
+    pub(super) home: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Member {
+    identity: Identity,
+    directory: Directory,
+    state: Arc<Mutex<State>>,
+    orders: watch::Receiver<Order>,
+    ticks: Interval,
+    outbox: Outbox,
+    /// The gateway of the last attempt.
+    gateway: usize,
+    /// The last event that came in its turn.
+    since: Position,
+    epoch: Option<u64>,
+    closed_with: Option<u16>,
+    /// Asked to come back after this.
+    pause: Option<Duration>,
+    /// Asked to move to another node then.
+    move_at: Option<Instant>,
+    /// The connection that a live one replaces.
+    retiring: Option<Client>,
+}
+
+/// How a session ended.
+enum End {
+    Lost,
+    Moving(Box<Client>),
+    Left,
+}
+
+impl Member {
+    pub(super) fn new(
+        identity: Identity,
+        directory: Directory,
+        state: Arc<Mutex<State>>,
+        orders: watch::Receiver<Order>,
+        period: Duration,
+    ) -> Self {
+        let phase = Duration::from_micros(random_below(
+            u64::try_from(period.as_micros()).unwrap_or(u64::MAX),
+        ));
+        let mut ticks = interval_at(Instant::now() + phase, period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            outbox: Outbox::new(identity.layer, &identity.user),
+            gateway: identity.home,
+            identity,
+            directory,
+            state,
+            orders,
+            ticks,
+            since: Position::ZERO,
+            epoch: None,
+            closed_with: None,
+            pause: None,
+            move_at: None,
+            retiring: None,
+        }
+    }
+
+    /// Until it is told to leave.
+    pub(super) async fn run(mut self) {
+        while *self.orders.borrow() != Order::Leave {
+            let Some(client) = self.connect().await else {
+                self.back_off().await;
+                continue;
+            };
+            let mut end = self.session(client).await;
+            while let End::Moving(old) = end {
+                end = self.change_over(*old).await;
+            }
+            match end {
+                End::Lost => self.back_off().await,
+                End::Left | End::Moving(_) => return,
+            }
+        }
+    }
+
+    // --- connections ---
+
+    async fn connect(&mut self) -> Option<Client> {
+        let (gateway, address) = self.directory.pick(self.gateway)?;
+        self.gateway = gateway;
+        let dial = Dial::new(address, &self.identity.conversation)
+            .token(&self.identity.token, TokenPlace::Query)
+            .since(&self.since.to_string());
+        let dial = match self.identity.layer {
+            Layer::Base => dial,
+            Layer::Extended => dial.extended(),
+        };
+        match dial.try_connect().await {
+            Ok(client) => Some(client),
+            Err(_) => {
+                self.gateway += 1;
+                None
+            }
+        }
+    }
+
+    async fn back_off(&mut self) {
+        let (least, most) = BACKOFF_MS;
+        let chance = Duration::from_millis(least + random_below(most - least));
+        sleep(self.pause.take().unwrap_or(chance)).await;
+    }
+
+    /// Opens a connection beside the old one, which goes when the new one is live.
+    async fn change_over(&mut self, old: Client) -> End {
+        self.gateway += 1;
+        match self.connect().await {
+            Some(new) => {
+                self.retiring = Some(old);
+                self.session(new).await
+            }
+            None => {
+                self.move_at = Some(Instant::now() + MOVE_PAUSE);
+                self.read_on(old).await
+            }
+        }
+    }
+
+    async fn session(&mut self, client: Client) -> End {
+        let since = Some(self.since);
+        self.record(Event::Connected { since });
+        self.outbox.reconnected(Instant::now());
+        self.closed_with = None;
+        self.move_at = None;
+        if self.identity.layer == Layer::Base {
+            self.go_live(&client).await;
+        }
+        self.read_on(client).await
+    }
+
+    async fn read_on(&mut self, mut client: Client) -> End {
+        loop {
+            let move_at = self.move_at;
+            let moving = async {
+                match move_at {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                seen = client.take() => match seen.what {
+                    Incoming::Json(frame) => self.on_frame(&frame, &client).await,
+                    Incoming::Close(code, reason) => self.on_close(code, &reason),
+                    Incoming::End => return self.on_end(),
+                    Incoming::Ping(_) | Incoming::Pong(_) => {}
+                },
+                _ = self.ticks.tick() => self.on_tick(&client).await,
+                () = moving => {
+                    self.move_at = None;
+                    return End::Moving(Box::new(client));
+                }
+                _ = self.orders.changed() => {
+                    if *self.orders.borrow() == Order::Leave {
+                        self.shared().live = false;
+                        client.close(1000).await;
+                        return End::Left;
+                    }
+                }
+            }
+        }
+    }
+
+    fn on_close(&mut self, code: u16, reason: &str) {
+        self.closed_with = Some(code);
+        let reason: Value = serde_json::from_str(reason).unwrap_or_default();
+        let asked = reason["retry_after_ms"].as_u64();
+        self.pause = match code {
+            4100..=4199 => Some(Duration::ZERO),
+            _ => asked.map(Duration::from_millis),
+        };
+    }
+
+    fn on_end(&mut self) -> End {
+        let code = self.closed_with.take();
+        self.record(Event::Closed { code });
+        self.shared().live = false;
+        self.retiring = None;
+        // By chance, so that who lost a gateway is spread over all that are up.
+        self.gateway = usize::try_from(random_below(1 << 16)).unwrap_or_default();
+        End::Lost
+    }
+
+    // --- sending ---
+
+    async fn go_live(&mut self, client: &Client) {
+        self.shared().live = true;
+        if let Some(old) = self.retiring.take() {
+            // Nothing depends on how it ends.
+            tokio::spawn(old.close(1000));
+        }
+        self.offer(client).await;
+    }
+
+    async fn on_tick(&mut self, client: &Client) {
+        let order = *self.orders.borrow();
+        if order == Order::Talk {
+            self.outbox.make(Instant::now());
+        }
+        if self.shared().live {
+            self.offer(client).await;
+        }
+    }
+
+    async fn offer(&mut self, client: &Client) {
+        let offers = self.outbox.offers(Instant::now());
+        self.shared().sends += offers.len() as u64;
+        for offer in offers {
+            let mut action = json!({"action": "send_message", "content": offer.content,
+                "local_id": offer.content});
+            if offer.retry {
+                action["retry"] = json!(true);
+            }
+            client.send(action).await;
+        }
+        self.share_unanswered();
+    }
+
+    // --- frames ---
+
+    async fn on_frame(&mut self, frame: &Value, client: &Client) {
+        match frame["type"].as_str().unwrap_or_default() {
+            "chat_message" => self.on_message(frame),
+            "message.failed" => self.on_failed(frame),
+            "hello" => self.on_hello(frame),
+            "live" => self.go_live(client).await,
+            "resync" => {
+                self.on_resync(frame);
+                if self.shared().live {
+                    self.offer(client).await;
+                }
+            }
+            "gap" => {
+                let (from, to) = (place(&frame["from"]), place(&frame["to"]));
+                self.record(Event::Gap { from, to });
+            }
+            "reconnect" => {
+                let after = frame["after_ms"].as_u64().unwrap_or_default();
+                self.move_at = Some(Instant::now() + Duration::from_millis(after));
+            }
+            "error" if is_cut(&frame["code"]) => self.record(Event::Cut),
+            "message.status" if frame["status"] == "failed" => {
+                let position = place(&frame["message_id"]);
+                self.record(Event::Failed { position });
+            }
+            // Who reads history at the end comes and goes.
+            "user_status" if frame["status"] == "offline" && frame["user_id"] != READER => {
+                self.shared().offline_seen += 1;
+            }
+            _ => {}
+        }
+    }
+
+    fn on_message(&mut self, frame: &Value) {
+        let message = &frame["message"];
+        let text = |field: &str| message[field].as_str().unwrap_or_default().to_owned();
+        let told = Told {
+            position: place(&message["id"]),
+            sender: text("sender_id"),
+            content: text("content"),
+        };
+        let own = told.sender == self.identity.user;
+        let repeated = own && self.outbox.is_repeated(&told.content);
+        if own {
+            self.outbox.acknowledge(&told.content, told.position);
+            self.shared().acknowledged += 1;
+            self.share_unanswered();
+        }
+        let reached = self.shared().reached.max(told.position);
+        self.shared().reached = reached;
+        if repeated {
+            self.record(Event::Answer(told));
+        } else {
+            self.since = self.since.max(told.position);
+            self.record(Event::Message(told));
+        }
+    }
+
+    fn on_failed(&mut self, frame: &Value) {
+        let content = frame["local_id"].as_str().unwrap_or_default();
+        if frame["retryable"] == true {
+            let pause = frame["retry_after_ms"].as_u64().map(Duration::from_millis);
+            let again = Instant::now() + pause.unwrap_or(UNKNOWN_PAUSE);
+            self.outbox.offer_again(content, again);
+        } else {
+            self.outbox.give_up(content);
+            let code = frame["code"].as_str().unwrap_or_default().to_owned();
+            self.record(Event::Refused { code });
+        }
+    }
+
+    /// Where this client was survived, or a `resync` follows.
+    fn on_hello(&mut self, frame: &Value) {
+        let epoch = frame["epoch"].as_u64();
+        if self.epoch.is_some() && self.epoch != epoch {
+            self.outbox.lost_after(self.since, Instant::now());
+        }
+        self.epoch = epoch;
+    }
+
+    fn on_resync(&mut self, frame: &Value) {
+        let lost_after = place(&frame["lost_after"]);
+        self.epoch = frame["epoch"].as_u64();
+        self.since = lost_after;
+        self.shared().reached = lost_after;
+        self.outbox.lost_after(lost_after, Instant::now());
+        self.share_unanswered();
+        self.record(Event::Resync { lost_after });
+    }
+
+    // --- the recording ---
+
+    fn record(&self, event: Event) {
+        self.shared().events.push(event);
+    }
+
+    fn share_unanswered(&self) {
+        let unanswered = self.outbox.unanswered();
+        self.shared().unanswered = unanswered;
+    }
+
+    fn shared(&self) -> MutexGuard<'_, State> {
+        locked(&self.state)
+    }
+}
+
+fn is_cut(code: &Value) -> bool {
+    code == "resume_lost" || code == "resume_too_old"
+}
+
+fn place(value: &Value) -> Position {
+    let text = value.as_str().unwrap_or_default();
+    let place = Position::parse(text).or_else(|| MessageId::parse(text).map(Position::of));
+    place.unwrap_or_else(|| panic!("the server names a place {value}"))
+}
+
+/// By the system's chance.
+pub(super) fn random_below(bound: u64) -> u64 {
+    RandomState::new().hash_one(()) % bound.max(1)
+}

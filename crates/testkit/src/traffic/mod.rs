@@ -1,0 +1,308 @@
+//! Load with a witness: many clients talk while a test breaks things, and in the end what every one
+//! of them saw is judged against history.
+//!
+//! Used by the fault suites. The clients are written to the protocol alone and know nothing of what
+//! is broken meanwhile. Half of them speak the base layer and half the extended one, and each
+//! conversation has both on every gateway.
+
+pub mod checker;
+mod directory;
+mod history;
+mod member;
+mod outbox;
+pub mod recording;
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use parlance_protocol::Position;
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+
+pub use self::directory::Directory;
+use self::{
+    checker::{Fault, Promise, check},
+    member::{Identity, Member, Order, State},
+    recording::{Conversation, Event, Layer, Recording},
+};
+use crate::{
+    server::{SECRET, locked},
+    tokens::Claims,
+};
+
+/// Clients of each layer on each gateway, in each conversation.
+const OF_A_KIND: usize = 1;
+/// How long clients may take to come back, to send again and to hear everything.
+const SETTLED_WITHIN: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(50);
+
+/// How much is said.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The first part of the conversations' names, which nobody else has.
+    pub name: String,
+    /// How many there are.
+    pub conversations: usize,
+    /// New messages in all of them together.
+    pub sends_per_second: u32,
+}
+
+/// Clients that talk until they are told to finish.
+#[derive(Debug)]
+pub struct Traffic {
+    clients: Vec<Running>,
+    directory: Directory,
+    orders: watch::Sender<Order>,
+    tasks: JoinSet<()>,
+    began: Instant,
+}
+
+#[derive(Debug)]
+struct Running {
+    identity: Identity,
+    state: Arc<Mutex<State>>,
+}
+
+/// What a run was, for its report.
+#[derive(Debug, Clone, Default)]
+pub struct Figures {
+    /// How long it was talked.
+    pub seconds: f64,
+    /// Offers, repeated ones too.
+    pub sends: u64,
+    /// Answers to them.
+    pub acknowledged: u64,
+    /// In history.
+    pub messages: usize,
+    /// Connections that the server ended with a close frame.
+    pub closed: usize,
+    /// Connections that ended without.
+    pub cut: usize,
+    /// Times that a client was told of a loss.
+    pub resyncs: usize,
+    /// Times that a client was told that somebody went offline.
+    pub offline: u64,
+}
+
+impl Traffic {
+    /// Returns when all clients are connected and talk.
+    pub async fn start(plan: &Plan, directory: &Directory) -> Self {
+        let (orders, _) = watch::channel(Order::Talk);
+        let gateways = directory.count();
+        let per_conversation = gateways * 2 * OF_A_KIND;
+        let clients = plan.conversations * per_conversation;
+        let period = Duration::from_secs(1) * u32::try_from(clients).expect("a few thousand")
+            / plan.sends_per_second;
+        let mut traffic = Self {
+            clients: Vec::new(),
+            directory: directory.clone(),
+            orders,
+            tasks: JoinSet::new(),
+            began: Instant::now(),
+        };
+        for number in 0..clients {
+            let (room, seat) = (number / per_conversation, number % per_conversation);
+            let user = format!("{}u{number}", plan.name);
+            traffic.add(
+                Identity {
+                    conversation: format!("{}c{room}", plan.name),
+                    token: Claims::of(&user).sign(SECRET),
+                    user,
+                    layer: match seat / gateways % 2 {
+                        0 => Layer::Base,
+                        _ => Layer::Extended,
+                    },
+                    home: seat % gateways,
+                },
+                period,
+            );
+        }
+        traffic
+            .wait("all clients to be live", |state| state.live)
+            .await;
+        traffic
+    }
+
+    fn add(&mut self, identity: Identity, period: Duration) {
+        let state = Arc::new(Mutex::new(State::default()));
+        let member = Member::new(
+            identity.clone(),
+            self.directory.clone(),
+            state.clone(),
+            self.orders.subscribe(),
+            period,
+        );
+        self.tasks.spawn(member.run());
+        self.clients.push(Running { identity, state });
+    }
+
+    /// Waits until every client has had another acknowledgement; how long that took.
+    pub async fn flows_again(&mut self) -> Duration {
+        let began = Instant::now();
+        let before: Vec<u64> = self.map(|state| state.acknowledged);
+        let flows = |traffic: &Self| {
+            let now = traffic.map(|state| state.acknowledged);
+            now.iter().zip(&before).all(|(now, before)| now > before)
+        };
+        self.wait_for("every client's next acknowledgement", flows)
+            .await;
+        began.elapsed()
+    }
+
+    /// Waits until this much was acknowledged since now.
+    pub async fn until_acknowledged(&mut self, count: u64) {
+        self.until("acknowledgements", count, |state| state.acknowledged)
+            .await;
+    }
+
+    /// Waits until this much was offered since now, answered or not.
+    pub async fn until_offered(&mut self, count: u64) {
+        self.until("offers", count, |state| state.sends).await;
+    }
+
+    async fn until(&mut self, what: &str, count: u64, of: fn(&State) -> u64) {
+        let total = |traffic: &Self| traffic.map(of).iter().sum::<u64>();
+        let goal = total(self) + count;
+        self.wait_for(what, |traffic| total(traffic) >= goal).await;
+    }
+
+    /// Lets the clients say what they still have to say, reads history, and panics when anything
+    /// of it is not as it was promised.
+    pub async fn finish(mut self, promise: Promise) -> Figures {
+        let seconds = self.began.elapsed().as_secs_f64();
+        self.orders.send_replace(Order::Finish);
+        let settled = |state: &State| state.live && state.unanswered == 0;
+        self.wait("all outboxes to be empty", settled).await;
+        let give_up = Instant::now() + SETTLED_WITHIN / 2;
+        let recording = loop {
+            let recording = self.recording().await;
+            let faults = check(&recording, promise);
+            let behind = self.behind(&recording);
+            if faults.is_empty() && behind.is_empty() {
+                break recording;
+            }
+            // What a gateway restores takes a while; everything else stays wrong.
+            assert!(
+                Instant::now() < give_up,
+                "{} faults, {} clients behind: {behind:?}\n{}",
+                faults.len(),
+                behind.len(),
+                listed(&faults)
+            );
+            sleep(POLL * 5).await;
+        };
+        let figures = self.figures(&recording, seconds);
+        self.orders.send_replace(Order::Leave);
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.expect("a client does not panic");
+        }
+        figures
+    }
+
+    async fn recording(&self) -> Recording {
+        let mut conversations: Vec<Conversation> = Vec::new();
+        for client in &self.clients {
+            let name = &client.identity.conversation;
+            if conversations.last().is_none_or(|last| last.name != *name) {
+                conversations.push(Conversation {
+                    name: name.clone(),
+                    history: history::read(&self.directory, name).await,
+                    members: Vec::new(),
+                });
+            }
+            let conversation = conversations.last_mut().expect("one was pushed");
+            conversation.members.push(recording::Member {
+                user: client.identity.user.clone(),
+                layer: client.identity.layer,
+                events: locked(&client.state).events.clone(),
+            });
+        }
+        Recording { conversations }
+    }
+
+    /// Clients that have not seen the newest message of their conversation.
+    fn behind(&self, recording: &Recording) -> Vec<String> {
+        let head = |client: &Running| {
+            let mut rooms = recording.conversations.iter();
+            let room = rooms.find(|room| room.name == client.identity.conversation);
+            room.and_then(|room| room.history.last())
+                .map_or(Position::ZERO, |told| told.position)
+        };
+        let behind = |client: &&Running| locked(&client.state).reached < head(client);
+        let late = self.clients.iter().filter(behind);
+        late.map(|client| client.identity.user.clone()).collect()
+    }
+
+    fn figures(&self, recording: &Recording, seconds: f64) -> Figures {
+        let rooms = recording.conversations.iter();
+        let seen = |fits: fn(&Event) -> bool| {
+            let members = rooms.clone().flat_map(|room| &room.members);
+            let events = members.flat_map(|member| &member.events);
+            events.filter(|event| fits(event)).count()
+        };
+        Figures {
+            seconds,
+            sends: self.map(|state| state.sends).iter().sum(),
+            acknowledged: self.map(|state| state.acknowledged).iter().sum(),
+            messages: rooms.clone().map(|room| room.history.len()).sum(),
+            closed: seen(|event| matches!(event, Event::Closed { code: Some(_) })),
+            cut: seen(|event| matches!(event, Event::Closed { code: None })),
+            resyncs: seen(|event| matches!(event, Event::Resync { .. })),
+            offline: self.map(|state| state.offline_seen).iter().sum(),
+        }
+    }
+
+    fn map<T>(&self, of: impl Fn(&State) -> T) -> Vec<T> {
+        let states = self.clients.iter();
+        states.map(|client| of(&locked(&client.state))).collect()
+    }
+
+    async fn wait(&mut self, what: &str, fits: impl Fn(&State) -> bool) {
+        self.wait_for(what, |traffic| traffic.map(&fits).iter().all(|fits| *fits))
+            .await;
+    }
+
+    async fn wait_for(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let give_up = Instant::now() + SETTLED_WITHIN;
+        while !holds(self) {
+            if let Some(ended) = self.tasks.try_join_next() {
+                ended.expect("a client does not panic");
+                panic!("a client left by itself");
+            }
+            let open = self.map(|state| (state.live, state.unanswered));
+            assert!(
+                Instant::now() < give_up,
+                "waited {SETTLED_WITHIN:?} for {what}; (live, unanswered): {open:?}"
+            );
+            sleep(POLL).await;
+        }
+    }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "{} sends in {:.1} s, {} acks, {} messages, {} closes with and {} without a frame, \
+             {} resyncs",
+            self.sends,
+            self.seconds,
+            self.acknowledged,
+            self.messages,
+            self.closed,
+            self.cut,
+            self.resyncs
+        )
+    }
+}
+
+fn listed(faults: &[Fault]) -> String {
+    let lines: Vec<String> = faults.iter().take(20).map(Fault::to_string).collect();
+    lines.join("\n")
+}

@@ -1,0 +1,95 @@
+//! What a crashed gateway leaves behind: who was there, and who typed.
+
+use std::time::{Duration, Instant};
+
+use parlance_testkit::{
+    client::Client,
+    dial::{Dial, TokenPlace},
+    redis::Redis,
+    report,
+};
+use serde_json::{Value, json};
+
+use crate::fleet::{Fleet, turn};
+
+/// Users of the gateway that is killed.
+const USERS: usize = 5;
+
+async fn join(fleet: &Fleet, gateway: usize, user: &str) -> Client {
+    let gateway = fleet.gateway(gateway);
+    let token = gateway.mint(&parlance_testkit::tokens::Claims::of(user));
+    let dial = Dial::new(gateway.address(), "crash").token(&token, TokenPlace::Query);
+    let mut client = dial.connect().await;
+    client.fence().await;
+    client
+}
+
+fn is_status<'a>(user: &'a str, status: &'a str) -> impl Fn(&Value) -> bool + 'a {
+    move |frame| {
+        frame["type"] == "user_status" && frame["user_id"] == user && frame["status"] == status
+    }
+}
+
+fn is_typing(frame: &Value, is_typing: bool) -> bool {
+    frame["type"] == "typing" && frame["is_typing"] == is_typing
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_of_a_killed_gateway_are_offline_in_15_s_and_stop_typing_in_8() {
+    let _turn = turn();
+    let redis = Redis::start();
+    let mut fleet = Fleet::start(&redis.url());
+    let names: Vec<String> = (0..USERS).map(|number| format!("user-{number}")).collect();
+    let mut users = Vec::new();
+    for name in &names {
+        users.push(join(&fleet, 0, name).await);
+    }
+    let mut watchers = vec![
+        join(&fleet, 1, "watcher-1").await,
+        join(&fleet, 2, "watcher-2").await,
+    ];
+    users[0]
+        .send(json!({"action": "typing", "is_typing": true}))
+        .await;
+    for watcher in &mut watchers {
+        watcher
+            .expect_where("typing", |frame| is_typing(frame, true))
+            .await;
+    }
+    let killed = Instant::now();
+    fleet.kill(0);
+    let (mut typed, mut shown) = (Duration::ZERO, Duration::ZERO);
+    for watcher in &mut watchers {
+        // Each of these may come at any time after the kill: looked for from there on.
+        typed = typed.max(found(watcher, killed, "its end", |frame| is_typing(frame, false)).await);
+        for name in &names {
+            let offline = is_status(name, "offline");
+            shown = shown.max(found(watcher, killed, name, offline).await);
+        }
+    }
+    report(&format!(
+        "gateway killed: {USERS} users offline at every watcher after {shown:.1?}, typing ended \
+         after {typed:.1?}"
+    ));
+    assert!(typed <= Duration::from_secs(8), "typed for {typed:?}");
+    assert!(shown <= Duration::from_secs(15), "shown for {shown:?}");
+}
+
+/// How long after `since` a frame came, whether it was taken already or not.
+async fn found(
+    watcher: &mut Client,
+    since: Instant,
+    what: &str,
+    fits: impl Fn(&Value) -> bool,
+) -> Duration {
+    let came = |watcher: &Client| {
+        let mut seen = watcher.seen.iter();
+        let found = seen.find(|seen| seen.at >= since && seen.json().is_some_and(&fits));
+        found.map(|seen| seen.at - since)
+    };
+    if let Some(after) = came(watcher) {
+        return after;
+    }
+    watcher.expect_where(what, &fits).await;
+    came(watcher).unwrap()
+}
