@@ -3,6 +3,9 @@
 //! Ids are dense within an epoch (1, 2, 3 …), and a break says where the epoch before ended. So a
 //! few numbers per epoch answer "does message N exist?" and "the how-manieth is it?" without a
 //! look-up. Who walks the breaks of a store into these spans is the adapter.
+//!
+//! An epoch after the first begins with a mark, `n == 0`, which is no message. A span that ends
+//! with its mark holds none; it may still hold edits and deletes, which stand at `n == 0`, `k > 0`.
 
 use parlance_protocol::{MessageId, Position};
 
@@ -85,14 +88,33 @@ impl Lineage {
     /// The last message before `id`, if there is one.
     #[must_use]
     pub fn before(&self, id: MessageId) -> Option<MessageId> {
-        let below = MessageId::new(id.get().checked_sub(1)?)?;
-        let last = self
-            .surviving(Position {
-                id: below,
-                k: u32::MAX,
-            })
-            .id;
-        self.contains(last).then_some(last)
+        self.up_to(MessageId::new(id.get().checked_sub(1)?)?)
+    }
+
+    /// The last message at or before `id`, if there is one.
+    #[must_use]
+    pub fn up_to(&self, id: MessageId) -> Option<MessageId> {
+        let not_later = self.spans.iter().filter(|span| span.epoch <= id.epoch());
+        not_later
+            .map(|span| span.last.id.min(id))
+            .rfind(|last| last.n() > 0)
+    }
+
+    /// The last position up to which both are the same: what was told by one of them holds in the
+    /// other up to here.
+    #[must_use]
+    pub fn fork(&self, other: &Self) -> Position {
+        let mut fork = Position::ZERO;
+        for (one, two) in self.spans.iter().zip(&other.spans) {
+            if one.epoch != two.epoch {
+                break;
+            }
+            fork = one.last.min(two.last);
+            if one.last != two.last {
+                break;
+            }
+        }
+        fork
     }
 
     /// The last surviving position of all.
@@ -101,10 +123,11 @@ impl Lineage {
         self.spans.last().map_or(Position::ZERO, |span| span.last)
     }
 
-    /// Takes a new head into account.
+    /// Takes a new head into account. One of an earlier epoch is known.
     pub fn advance(&mut self, head: Position) {
         let epoch = head.id.epoch();
         match self.spans.last_mut() {
+            Some(span) if span.epoch > epoch => {}
             Some(span) if span.epoch == epoch => span.last = span.last.max(head),
             _ => {
                 let ordinal_before = self.ordinal(self.head().id);
@@ -114,6 +137,129 @@ impl Lineage {
                     ordinal_before,
                 });
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn id(epoch: u32, n: u64) -> MessageId {
+        MessageId::of_epoch(epoch, n).unwrap()
+    }
+
+    fn at(epoch: u32, n: u64, k: u32) -> Position {
+        let id = id(epoch, n);
+        Position { id, k }
+    }
+
+    /// From epochs and the last position of each.
+    fn lineage(ends: &[(u32, u64, u32)]) -> Lineage {
+        let mut before = 0;
+        let spans = ends.iter().map(|(epoch, n, k)| {
+            let ordinal_before = before;
+            before += n;
+            Span {
+                epoch: *epoch,
+                last: at(*epoch, *n, *k),
+                ordinal_before,
+            }
+        });
+        Lineage::new(spans.collect())
+    }
+
+    #[test]
+    fn a_mark_is_no_message() {
+        let lineage = lineage(&[(0, 5, 1), (1, 0, 0), (3, 0, 2), (4, 2, 0)]);
+
+        assert!(!lineage.contains(id(1, 0)) && !lineage.contains(id(3, 0)));
+        assert_eq!(lineage.next_after(id(0, 5)), Some(id(4, 1)));
+        assert_eq!(lineage.next_after(id(1, 0)), Some(id(4, 1)));
+        assert_eq!(lineage.before(id(4, 1)), Some(id(0, 5)));
+        assert_eq!(lineage.before(id(3, 0)), Some(id(0, 5)));
+        assert_eq!(lineage.up_to(id(3, 0)), Some(id(0, 5)));
+        assert_eq!(
+            (lineage.ordinal(id(3, 0)), lineage.ordinal(id(4, 1))),
+            (5, 6)
+        );
+    }
+
+    #[test]
+    fn what_survives_may_be_a_mark() {
+        let lineage = lineage(&[(0, 5, 1), (1, 0, 0), (3, 2, 0)]);
+
+        assert_eq!(lineage.surviving(at(0, 9, 0)), at(0, 5, 1));
+        assert_eq!(lineage.surviving(at(1, 4, 2)), at(1, 0, 0));
+        assert_eq!(lineage.surviving(at(2, 1, 0)), at(1, 0, 0));
+        assert_eq!(lineage.surviving(at(1, 0, 0)), at(1, 0, 0));
+    }
+
+    #[test]
+    fn nothing_is_lost_before_a_first_epoch_above_zero() {
+        let lineage = lineage(&[(7, 3, 0)]);
+
+        assert_eq!(lineage.surviving(Position::ZERO), Position::ZERO);
+        assert_eq!(lineage.surviving(at(0, 3, 0)), Position::ZERO);
+        assert_eq!(lineage.next_after(MessageId::ZERO), Some(id(7, 1)));
+        assert_eq!(lineage.before(id(7, 1)), None);
+        assert_eq!(lineage.ordinal(id(6, 9)), 0);
+    }
+
+    #[test]
+    fn two_lineages_agree_up_to_the_first_break_that_only_one_has() {
+        let old = lineage(&[(0, 5, 0), (1, 3, 0)]);
+        for (new, fork) in [
+            (lineage(&[(0, 5, 0), (1, 2, 4), (2, 0, 0)]), at(1, 2, 4)),
+            (lineage(&[(0, 5, 0), (1, 9, 0), (2, 0, 0)]), at(1, 3, 0)),
+            (lineage(&[(0, 5, 0), (2, 0, 0)]), at(0, 5, 0)),
+            // A copy from before epoch 1 came back, with what epoch 1 had left out.
+            (lineage(&[(0, 8, 0), (2, 0, 0)]), at(0, 5, 0)),
+            (lineage(&[(2, 0, 0)]), Position::ZERO),
+            (Lineage::default(), Position::ZERO),
+        ] {
+            assert_eq!(old.fork(&new), fork, "{new:?}");
+            assert_eq!(new.fork(&old), fork, "{new:?}");
+        }
+    }
+
+    #[test]
+    fn a_position_of_an_earlier_epoch_is_no_new_head() {
+        let mut lineage = lineage(&[(0, 5, 0), (2, 0, 0)]);
+        let before = lineage.clone();
+
+        lineage.advance(at(0, 5, 0));
+        assert_eq!(lineage, before);
+        lineage.advance(at(2, 1, 0));
+        lineage.advance(at(3, 0, 0));
+        assert_eq!(lineage.head(), at(3, 0, 0));
+        assert_eq!(lineage.ordinal(id(3, 0)), 6);
+    }
+
+    proptest! {
+        #[test]
+        fn ids_are_found_as_in_a_list_of_all_messages(
+            ends in prop::collection::btree_map(0_u32..5, 0_u64..4, 0..5),
+            asked in (0_u32..6, 0_u64..6),
+        ) {
+            let list: Vec<_> = ends.iter().map(|(epoch, n)| (*epoch, *n, 0)).collect();
+            let lineage = lineage(&list);
+            let all: BTreeSet<MessageId> = ends
+                .iter()
+                .flat_map(|(epoch, last)| (1..=*last).map(|n| id(*epoch, n)))
+                .collect();
+            let asked = id(asked.0, asked.1);
+
+            prop_assert_eq!(lineage.contains(asked), all.contains(&asked));
+            prop_assert_eq!(lineage.ordinal(asked), all.range(..=asked).count() as u64);
+            prop_assert_eq!(lineage.up_to(asked), all.range(..=asked).next_back().copied());
+            prop_assert_eq!(lineage.before(asked), all.range(..asked).next_back().copied());
+            let next = all.iter().find(|id| **id > asked).copied();
+            prop_assert_eq!(lineage.next_after(asked), next);
         }
     }
 }

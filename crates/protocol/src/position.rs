@@ -34,6 +34,20 @@ impl Position {
         Self { id, k: 0 }
     }
 
+    /// Whether this is the mark with which a conversation enters an epoch: a place in the order,
+    /// where no event stands.
+    ///
+    /// ```
+    /// use parlance_protocol::Position;
+    /// let is_mark = |text| Position::parse(text).unwrap().is_mark();
+    /// assert!(is_mark("10000000000"));
+    /// assert!(!is_mark("0") && !is_mark("10000000001") && !is_mark("10000000000-1"));
+    /// ```
+    #[must_use]
+    pub const fn is_mark(self) -> bool {
+        self.id.n() == 0 && self.k == 0 && self.id.get() > 0
+    }
+
     /// Canonical text only: `"456"`, `"456-1"`, `"0"`; never `"456-0"`, `"0456"`, `""`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

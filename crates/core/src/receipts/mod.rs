@@ -137,6 +137,12 @@ impl Receipts {
         }
     }
 
+    /// The users with a connection here whose cursor is known, and that.
+    pub fn watched(&self) -> impl Iterator<Item = (&UserId, Cursor)> {
+        let known = |user| self.cursor(user).map(|cursor| (user, cursor));
+        self.watched.iter().filter_map(move |(user, _)| known(user))
+    }
+
     /// The users with a connection here for whom `progress` has news. Walks all of them: for the
     /// messages of a short [`Progress::span`] ask [`Progress::of`] for each author instead.
     pub fn concerned<'a>(

@@ -50,7 +50,7 @@ struct Window {
 }
 
 impl Advance {
-    pub(super) fn new(user: &UserId, cursor: Cursor, listed: &[MessageId]) -> Self {
+    pub(crate) fn new(user: &UserId, cursor: Cursor, listed: &[MessageId]) -> Self {
         Self {
             user: user.clone(),
             cursor,

@@ -6,8 +6,7 @@
 use std::borrow::Cow;
 
 use parlance_protocol::{
-    Action, Anchor, ErrorCode, LocalId, MessageId, Position, Refusal, RequestId, ServerFrame,
-    parse_action,
+    Action, Anchor, ErrorCode, LocalId, MessageId, Refusal, RequestId, ServerFrame, parse_action,
 };
 
 use super::{
@@ -217,11 +216,7 @@ impl Room {
             asker: Asker::of(key, member),
             change: Box::new(change),
         };
-        let Pending::Target { change, .. } = &pending else {
-            return;
-        };
-        let at = Position::of(change.message_id);
-        self.ask(Request::At(at), pending, cx);
+        self.ask_for(pending, cx);
     }
 
     fn type_on(&mut self, key: MemberKey, is_typing: bool, cx: &mut Context<'_>) {
@@ -283,13 +278,13 @@ impl Room {
         let Some(member) = self.members.get(index(key)) else {
             return;
         };
-        let around = matches!(anchor, Anchor::Around(_));
         let pending = Pending::Page {
             asker: Asker::of(key, member),
-            around,
+            anchor,
+            limit,
             request_id,
         };
-        self.ask(Request::Page { anchor, limit }, pending, cx);
+        self.ask_for(pending, cx);
     }
 
     /// Answers an action that was not done, and closes a connection that errs too often.

@@ -1,9 +1,11 @@
 //! What the ports answered, ticket by ticket. Whoever asked may be gone by then; an appended event
 //! counts all the same.
 
+use std::sync::Arc;
+
 use parlance_protocol::{
-    CloseCode, ErrorCode, LocalId, MessageId, Position, RequestId, ServerFrame, Status, UnixMicros,
-    UserId,
+    Anchor, CloseCode, ErrorCode, LocalId, MessageId, Position, RequestId, ServerFrame, Status,
+    UnixMicros, UserId,
 };
 
 use super::{
@@ -13,7 +15,7 @@ use super::{
     member::{Feed, Member},
 };
 use crate::{
-    entry::Event,
+    entry::{Entry, Event},
     identity::Identity,
     ports::{Appended, Cursor, Denied, Found, Page, Replay, Unavailable},
 };
@@ -55,15 +57,20 @@ pub(super) enum Pending {
         deletes: Option<MessageId>,
     },
     /// A repeated `local_id`: what stands at its position.
-    Repeat { asker: Asker, subject: Subject },
+    Repeat {
+        asker: Asker,
+        subject: Subject,
+        at: Position,
+    },
     /// The message that is to be changed.
     Target { asker: Asker, change: Box<Change> },
     /// The event that deleted a message that is to be deleted again.
-    Deleted { asker: Asker },
+    Deleted { asker: Asker, at: Position },
     /// A page for `fetch_messages`.
     Page {
         asker: Asker,
-        around: bool,
+        anchor: Anchor,
+        limit: u8,
         request_id: Option<RequestId>,
     },
     /// The first page of a resume.
@@ -82,6 +89,12 @@ pub(super) enum Pending {
     Verify(Asker),
     /// What the room itself missed.
     Splice,
+    /// The end of the log, and its epoch.
+    Head,
+    /// The message of a lost edit or delete.
+    RestoreTarget,
+    /// A lost event was offered again.
+    Restore,
     /// Which messages a status speaks of.
     Authored {
         author: UserId,
@@ -90,34 +103,94 @@ pub(super) enum Pending {
     },
 }
 
+impl Pending {
+    /// What it takes to read it, for what a member asked for and may be read again as it is.
+    pub(super) fn request(&self) -> Option<Request> {
+        match self {
+            Self::Repeat { at, .. } | Self::Deleted { at, .. } => Some(Request::At(*at)),
+            Self::Target { change, .. } => {
+                let at = Position::of(change.message_id);
+                Some(Request::At(at))
+            }
+            Self::Page { anchor, limit, .. } => Some(Request::Page {
+                anchor: *anchor,
+                limit: *limit,
+            }),
+            Self::Append { .. }
+            | Self::Resume(_)
+            | Self::Newest { .. }
+            | Self::Replay(_)
+            | Self::Cursor(_)
+            | Self::Verify(_)
+            | Self::Splice
+            | Self::Head
+            | Self::RestoreTarget
+            | Self::Restore
+            | Self::Authored { .. } => None,
+        }
+    }
+
+    /// The member whose place in history it is for.
+    pub(super) fn reader(&self) -> Option<Asker> {
+        match self {
+            Self::Resume(asker) | Self::Newest { asker, .. } | Self::Replay(asker) => Some(*asker),
+            Self::Append { .. }
+            | Self::Repeat { .. }
+            | Self::Target { .. }
+            | Self::Deleted { .. }
+            | Self::Page { .. }
+            | Self::Cursor(_)
+            | Self::Verify(_)
+            | Self::Splice
+            | Self::Head
+            | Self::RestoreTarget
+            | Self::Restore
+            | Self::Authored { .. } => None,
+        }
+    }
+}
+
 impl Room {
+    /// Asks for a reading that can be asked for again.
+    pub(super) fn ask_for(&mut self, pending: Pending, cx: &mut Context<'_>) {
+        if let Some(request) = pending.request() {
+            self.ask(request, pending, cx);
+        }
+    }
+
     /// The answer to [`super::Effect::Request`]. Answers for members that are gone are fine.
     ///
     /// # Panics
     /// When the answer is of another kind than the request.
     pub fn on_reply(&mut self, ticket: Ticket, reply: Reply, cx: &mut Context<'_>) {
-        let Some(pending) = self.pending.remove(&ticket) else {
+        let Some((epoch, pending)) = self.pending.remove(&ticket) else {
             return;
         };
+        if self.is_outdated(epoch, &pending, &reply) {
+            self.defer(pending, cx);
+            return self.note_empty(cx);
+        }
         match (pending, reply) {
             (Pending::Append { asker, subject, .. }, Reply::Append(result)) => {
                 self.on_appended(asker, subject, result, cx);
             }
-            (Pending::Repeat { asker, subject }, Reply::At(found)) => {
+            (Pending::Repeat { asker, subject, .. }, Reply::At(found)) => {
                 self.on_repeat(asker, &subject, found, cx);
             }
             (Pending::Target { asker, change }, Reply::At(found)) => {
                 self.on_target(asker, *change, found, cx);
             }
-            (Pending::Deleted { asker }, Reply::At(found)) => self.on_deleted(asker, found, cx),
+            (Pending::Deleted { asker, .. }, Reply::At(found)) => self.on_deleted(asker, found, cx),
             (
                 Pending::Page {
                     asker,
-                    around,
+                    anchor,
                     request_id,
+                    ..
                 },
                 Reply::Page(page),
             ) => {
+                let around = matches!(anchor, Anchor::Around(_));
                 self.on_page(asker, around, request_id, page, cx);
             }
             (Pending::Resume(asker), Reply::Replay(page)) => self.on_resume(asker, page, cx),
@@ -136,6 +209,9 @@ impl Room {
             }
             (Pending::Verify(asker), Reply::Verify(verdict)) => self.on_verdict(asker, verdict, cx),
             (Pending::Splice, Reply::Replay(page)) => self.on_splice(page, cx),
+            (Pending::Head, Reply::Head(head)) => self.on_head(head, cx),
+            (Pending::RestoreTarget, Reply::At(found)) => self.on_restore_target(epoch, found, cx),
+            (Pending::Restore, Reply::Append(result)) => self.on_restored(epoch, result, cx),
             (Pending::Authored { author, status, at }, Reply::Authored(ids)) => {
                 // Without the list the author's next message or history tells the status.
                 self.show_moved(&author, status, &ids.unwrap_or_default(), at, cx);
@@ -145,7 +221,7 @@ impl Room {
         self.note_empty(cx);
     }
 
-    fn present(&self, asker: Asker) -> Option<MemberKey> {
+    pub(super) fn present(&self, asker: Asker) -> Option<MemberKey> {
         let member = self.members.get(index(asker.key))?;
         (member.connection_id == asker.connection_id).then_some(asker.key)
     }
@@ -157,23 +233,53 @@ impl Room {
         result: Result<Appended, Unavailable>,
         cx: &mut Context<'_>,
     ) {
-        if let Ok(Appended::New(entry)) = &result {
-            count(subject.kind, None, cx);
-            self.admit(entry, cx);
-            return;
+        match result {
+            Ok(Appended::New(entry)) => self.on_new(asker, subject, entry, cx),
+            result => self.on_not_new(asker, subject, result, cx),
         }
+    }
+
+    /// A new event, which everybody is told in its turn. If that does not come before the log has
+    /// lost it, it never was.
+    pub(super) fn on_new(
+        &mut self,
+        asker: Asker,
+        subject: Subject,
+        entry: Arc<Entry>,
+        cx: &mut Context<'_>,
+    ) {
+        self.admit(&entry, cx);
+        if self.head < entry.position {
+            return self.park(asker, subject, entry);
+        }
+        let is_lost = self.lineage.surviving(entry.position) < entry.position;
+        if !is_lost {
+            return count(subject.kind, None, cx);
+        }
+        if let Some(key) = self.present(asker) {
+            self.refuse_unavailable(key, &subject, cx);
+        }
+    }
+
+    fn on_not_new(
+        &mut self,
+        asker: Asker,
+        subject: Subject,
+        result: Result<Appended, Unavailable>,
+        cx: &mut Context<'_>,
+    ) {
         let Some(key) = self.present(asker) else {
             return;
         };
         match result {
             Ok(Appended::New(_)) => {}
-            Ok(Appended::Duplicate(position)) => {
+            Ok(Appended::Duplicate(at)) => {
                 count(subject.kind, None, cx);
-                self.ask(
-                    Request::At(position),
-                    Pending::Repeat { asker, subject },
-                    cx,
-                );
+                self.note_epoch(at.id.epoch());
+                self.read_on(cx);
+                // If the room is unsure now, what stands there is read again when it is not.
+                let repeat = Pending::Repeat { asker, subject, at };
+                self.ask_for(repeat, cx);
             }
             Ok(Appended::Conflict) => {
                 let error = "this local_id stands for something else already";
@@ -267,7 +373,8 @@ impl Room {
             None if row.deleted_by.is_some() => {
                 count(subject.kind, None, cx);
                 let asker = Asker::of(key, member);
-                self.ask(Request::At(row.changed), Pending::Deleted { asker }, cx);
+                let at = row.changed;
+                self.ask_for(Pending::Deleted { asker, at }, cx);
             }
             content => {
                 let message_id = change.message_id;
@@ -285,7 +392,7 @@ impl Room {
 
     /// Whether a message was deleted a moment ago, or is about to be.
     fn going(&self, id: MessageId) -> bool {
-        let offered = self.pending.values().any(|pending| match pending {
+        let offered = self.pending.values().any(|(_, pending)| match pending {
             Pending::Append { deletes, .. } => *deletes == Some(id),
             Pending::Repeat { .. }
             | Pending::Target { .. }
@@ -297,6 +404,9 @@ impl Room {
             | Pending::Cursor(_)
             | Pending::Verify(_)
             | Pending::Splice
+            | Pending::Head
+            | Pending::RestoreTarget
+            | Pending::Restore
             | Pending::Authored { .. } => false,
         });
         offered || self.ring.deleted(id)
@@ -371,9 +481,15 @@ impl Room {
         let Some(key) = self.present(asker) else {
             return;
         };
+        let Some(last) = self.members.get(index(key)).map(|member| member.last) else {
+            return;
+        };
         // A page that brings nothing although the head is further on would be asked for for ever.
+        let is_further = |page: &Replay| page.head.is_mark() && page.head > last;
         match page {
-            Ok(page) if !page.events.is_empty() => self.on_history(key, &page, cx),
+            Ok(page) if !page.events.is_empty() || is_further(&page) => {
+                self.on_history(key, &page, cx);
+            }
             Ok(_) | Err(_) => self.close(key, CloseCode::DependencyDown, HISTORY_DOWN, cx),
         }
     }

@@ -4,9 +4,11 @@
 //! or below the head was seen; any other means that something is missing, and the log is read from
 //! the head on. Nothing behind a hole is told before the hole is filled.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use parlance_protocol::{
-    CloseCode, MessageId, PresenceStatus, ServerFrame, Status, UnixMicros, UserId,
+    CloseCode, MessageId, Position, PresenceStatus, ServerFrame, Status, UnixMicros, UserId,
 };
 
 use super::{
@@ -18,7 +20,7 @@ use super::{
 };
 use crate::{
     entry::{Entry, Event, Row},
-    ports::{Cursor, Ephemeral, Heard, Replay, Unavailable},
+    ports::{Cursor, Ephemeral, Heard, Replay, Replayed, Unavailable},
     presence::Show,
     receipts::{Advance, Moved, Span},
     typing::TypingChange,
@@ -27,7 +29,7 @@ use crate::{
 /// How many events a reading that closes a hole asks for at once.
 const SPLICE_EVENTS: usize = 256;
 /// How long after a failed reading it is tried again.
-const SPLICE_RETRY_MS: u64 = 250;
+pub(super) const SPLICE_RETRY_MS: u64 = 250;
 /// The newest messages of an author that a status names one by one.
 pub(super) const STATUS_FRAMES: usize = 50;
 
@@ -55,7 +57,7 @@ impl Room {
         self.greet_all(cx);
     }
 
-    fn greet_all(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn greet_all(&mut self, cx: &mut Context<'_>) {
         let members: Vec<MemberKey> = self.members().collect();
         for member in members {
             self.greet(member, cx);
@@ -66,37 +68,56 @@ impl Room {
     pub fn on_heard(&mut self, heard: Heard, cx: &mut Context<'_>) {
         match heard {
             Heard::Entry(entry) => self.admit(&entry, cx),
-            Heard::Stored { epoch, up_to } => {
-                if epoch == self.epoch && up_to > self.stored {
-                    self.stored = up_to;
-                    cx.effects.push(Effect::WriteAll);
-                }
-            }
+            Heard::Stored { epoch, up_to } => self.on_stored(epoch, up_to, cx),
             Heard::Ephemeral(ephemeral) => self.on_ephemeral(ephemeral, cx),
-            Heard::Doubt => {
-                self.splice.doubt = true;
-                self.read_on(cx);
-            }
+            Heard::Doubt => self.doubt(cx),
+        }
+    }
+
+    pub(super) fn on_stored(&mut self, epoch: u32, up_to: Position, cx: &mut Context<'_>) {
+        if epoch > self.epoch {
+            self.note_epoch(epoch);
+            return self.read_on(cx);
+        }
+        if epoch == self.epoch && up_to > self.stored {
+            self.stored = up_to;
+            self.ring.stored(up_to);
+            cx.effects.push(Effect::WriteAll);
         }
     }
 
     /// An event that stands in the log, from whatever way it came.
-    pub(super) fn admit(&mut self, entry: &Entry, cx: &mut Context<'_>) {
-        if self.state == State::Open && entry.position <= self.head {
+    pub(super) fn admit(&mut self, entry: &Arc<Entry>, cx: &mut Context<'_>) {
+        let epoch = entry.position.id.epoch();
+        self.note_epoch(epoch);
+        let is_sure = self.state == State::Open && !self.is_unsure();
+        if is_sure && entry.position <= self.head {
             return;
         }
-        if self.state == State::Open && entry.prev == self.head {
-            return self.accept(entry, None, cx);
+        if is_sure && entry.prev == self.head {
+            let original = (!self.stored_at_ack).then(|| entry.clone());
+            return self.accept(entry, None, original, cx);
         }
-        self.splice.wanted = self.splice.wanted.max(entry.position);
+        // One of an epoch that is over was lost, or is read with what comes before it.
+        if epoch >= self.epoch {
+            self.want(entry.position);
+        }
         self.read_on(cx);
+    }
+
+    /// Something is known to stand here.
+    pub(super) fn want(&mut self, position: Position) {
+        self.splice.wanted = self.splice.wanted.max(position);
     }
 
     /// Reads what is missing behind the head, one page at a time.
     pub(super) fn read_on(&mut self, cx: &mut Context<'_>) {
+        let waits = self.splice.asked || self.splice.retry_at.is_some();
+        if self.state != State::Open || waits || self.read_head(cx) {
+            return;
+        }
         let splice = &mut self.splice;
-        let needed = splice.doubt || splice.wanted > self.head;
-        if self.state != State::Open || splice.asked || splice.retry_at.is_some() || !needed {
+        if !splice.doubt && splice.wanted <= self.head {
             return;
         }
         splice.asked = true;
@@ -113,27 +134,51 @@ impl Room {
     pub(super) fn on_splice(&mut self, page: Result<Replay, Unavailable>, cx: &mut Context<'_>) {
         self.splice.asked = false;
         let before = self.head;
-        if let Ok(page) = &page {
-            for event in &page.events {
-                if event.entry.position > self.head {
-                    self.accept(&event.entry, event.row.as_ref(), cx);
+        match page {
+            Ok(page) => {
+                self.note_epoch(page.epoch);
+                // One that was read under another epoch may hold what is lost by now.
+                if page.epoch == self.epoch && self.epoch_is_seen() {
+                    self.splice_in(page, cx);
+                } else {
+                    self.splice.doubt = true;
                 }
             }
-            self.splice.doubt |= page.remaining > 0;
-        } else {
-            self.splice.doubt = true;
-            self.refuse_joining(cx);
+            Err(_) => {
+                self.splice.doubt = true;
+                self.refuse_joining(cx);
+            }
         }
-        if page.is_err() || (self.head == before && self.splice.wanted > self.head) {
-            self.splice.retry_at = Some(cx.now.mono.plus_ms(SPLICE_RETRY_MS));
-            cx.effects.push(Effect::Deadline);
+        let misses = self.splice.doubt || self.splice.wanted > self.head;
+        if self.head == before && misses {
+            self.read_later(cx);
         }
         self.read_on(cx);
-        self.greet_all(cx);
+        self.settle(cx);
+    }
+
+    fn splice_in(&mut self, page: Replay, cx: &mut Context<'_>) {
+        for Replayed { entry, row } in page.events {
+            if entry.position > self.head {
+                let original = (!self.stored_at_ack).then(|| Arc::new(entry.clone()));
+                self.accept(&entry, row.as_ref(), original, cx);
+            }
+        }
+        if page.remaining > 0 {
+            self.splice.doubt = true;
+        } else {
+            self.entered(page.head);
+        }
+    }
+
+    /// Nothing is read before some time has passed.
+    pub(super) fn read_later(&mut self, cx: &mut Context<'_>) {
+        self.splice.retry_at = Some(cx.now.mono.plus_ms(SPLICE_RETRY_MS));
+        cx.effects.push(Effect::Deadline);
     }
 
     /// Who waits for a reading that failed is better off elsewhere, or later.
-    fn refuse_joining(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn refuse_joining(&mut self, cx: &mut Context<'_>) {
         let joining = self
             .members
             .iter()
@@ -159,15 +204,25 @@ impl Room {
 
     /// Whether a reading is under way, or will be tried again.
     pub(super) fn is_reading(&self) -> bool {
-        self.splice.asked || self.splice.retry_at.is_some()
+        self.splice.asked
+            || self.splice.retry_at.is_some()
+            || self.turnover.is_reading()
+            || self.is_unsure()
     }
 
     /// The next event of the conversation.
-    fn accept(&mut self, entry: &Entry, row: Option<&Row>, cx: &mut Context<'_>) {
-        self.head = entry.position;
+    fn accept(
+        &mut self,
+        entry: &Entry,
+        row: Option<&Row>,
+        original: Option<Arc<Entry>>,
+        cx: &mut Context<'_>,
+    ) {
+        // Not the entry's own: between them may be marks, where nothing stands.
+        let prev = std::mem::replace(&mut self.head, entry.position);
         self.lineage.advance(entry.position);
         if self.stored_at_ack {
-            self.stored = entry.position;
+            self.stored = self.stored.max(entry.position);
         }
         let deletes = match &entry.event {
             Event::Message { .. } => None,
@@ -186,7 +241,7 @@ impl Room {
         // A cursor may have come before the message that it is past.
         let status = self.receipts.status(&entry.sender, entry.position.id);
         let text = frames::of_entry(entry, row, status);
-        let (position, prev, author) = (entry.position, entry.prev, entry.sender.clone());
+        let (position, author) = (entry.position, entry.sender.clone());
         self.ring.push(Item {
             text,
             kind: Kind::Durable {
@@ -196,6 +251,9 @@ impl Room {
                 deletes,
             },
         });
+        if let Some(original) = original.filter(|_| position > self.stored) {
+            self.ring.keep(original);
+        }
         self.owe_stored(entry);
         if deletes.is_none() && entry.position.k == 0 {
             self.wrote(entry, cx);
@@ -262,7 +320,13 @@ impl Room {
         cx.effects.push(Effect::Deadline);
     }
 
-    fn pass(&mut self, frame: &ServerFrame<'_>, layer: Layer, users: Users, cx: &mut Context<'_>) {
+    pub(super) fn pass(
+        &mut self,
+        frame: &ServerFrame<'_>,
+        layer: Layer,
+        users: Users,
+        cx: &mut Context<'_>,
+    ) {
         self.pass_text(frame.encode(), layer, users, cx);
     }
 
@@ -411,7 +475,8 @@ impl Room {
         // Which messages it is may have taken long to find out: a status never goes back.
         let current = ids
             .iter()
-            .filter(|id| self.receipts.status(author, **id) <= status);
+            .filter(|id| self.receipts.status(author, **id) <= status)
+            .filter(|id| self.lineage.contains(**id));
         for message_id in current.copied().collect::<Vec<_>>() {
             let frame = ServerFrame::MessageStatus {
                 message_id,

@@ -7,13 +7,16 @@
 //! - `acting`: what members ask for · `answers`: what the ports answered
 //! - `live`: durable events in their order, and what passes · `telling`: what each member is
 //!   written next, from its own answers, from history or from the ring
+//! - `epoch`: a log that may have lost its tail · `restore`: what it lost, offered again
 //! - `ring`, `member`, `session`, `frames`: the parts
 
 mod acting;
 mod answers;
+mod epoch;
 mod frames;
 mod live;
 mod member;
+mod restore;
 mod ring;
 mod session;
 mod telling;
@@ -21,10 +24,12 @@ mod telling;
 use std::{collections::BTreeMap, sync::Arc};
 
 use answers::Pending;
+use epoch::Turnover;
 use member::Member;
 use parlance_protocol::{
     Anchor, CloseCode, ConversationId, MessageId, Position, ServerFrame, UserId,
 };
+use restore::Restoring;
 use ring::Ring;
 use session::Due;
 use slab::Slab;
@@ -291,9 +296,12 @@ pub struct Room {
     durable: bool,
     stored_at_ack: bool,
     splice: Splice,
+    turnover: Turnover,
+    restoring: Restoring,
     ring: Ring,
     members: Slab<Member>,
-    pending: BTreeMap<Ticket, Pending>,
+    /// With the epoch under which it was asked.
+    pending: BTreeMap<Ticket, (u32, Pending)>,
     next_ticket: u64,
     typing: Typing,
     presence: Presence,
@@ -324,6 +332,8 @@ impl Room {
             durable: false,
             stored_at_ack: false,
             splice: Splice::default(),
+            turnover: Turnover::default(),
+            restoring: Restoring::default(),
             ring,
             members: Slab::new(),
             pending: BTreeMap::new(),
@@ -401,16 +411,21 @@ impl Room {
             self.presence.deadline(),
             self.receipts.deadline(),
             self.splice.retry_at,
+            self.turnover.deadline(),
+            self.restoring.deadline(),
         ];
         parts.into_iter().flatten().min()
     }
 
-    /// Typing that ran out, leaves that were held, reads that were merged, a reading that failed.
+    /// Typing that ran out, leaves that were held, reads that were merged, a reading that failed,
+    /// something lost that is offered again.
     pub fn on_deadline(&mut self, cx: &mut Context<'_>) {
         self.typing_deadline(cx);
         self.presence_deadline(cx);
         self.receipts_deadline(cx);
         self.splice_deadline(cx);
+        self.turnover_deadline(cx);
+        self.restore_deadline(cx);
         self.note_empty(cx);
     }
 
@@ -511,6 +526,8 @@ impl Room {
     fn note_empty(&mut self, cx: &Context<'_>) {
         let empty = self.members.is_empty()
             && self.pending.is_empty()
+            && !self.turnover.has_waiting()
+            && self.restoring.is_over()
             && !self.presence.holds_leaves()
             && !self.receipts.has_waiting();
         self.empty_since = match self.empty_since {
@@ -538,7 +555,7 @@ impl Room {
     fn ask(&mut self, request: Request, pending: Pending, cx: &mut Context<'_>) {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
-        self.pending.insert(ticket, pending);
+        self.pending.insert(ticket, (self.epoch, pending));
         cx.effects.push(Effect::Request(ticket, request));
     }
 

@@ -3,13 +3,17 @@
 //! A socket is a cursor into the ring, not a queue: a sequence number that is this process's own
 //! and counts durable events and passing ones alike. What falls out at the front is read from
 //! history by whoever still needs it. Not a source of truth: it may be emptied at any time.
+//!
+//! Beside the texts it keeps the entries that the store is not known to have, for a log that may
+//! lose them. A log that is its own store loses nothing, and nothing is kept for it.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use parlance_protocol::{MessageId, Position, UserId};
 
-use super::frames;
+use super::{frames, restore::Unstored};
+use crate::entry::Entry;
 
 /// Who is shown a passing item.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +96,11 @@ pub(crate) enum Kind {
 #[derive(Debug)]
 pub(crate) struct Ring {
     items: VecDeque<Item>,
+    /// Of the items with these numbers, the oldest first.
+    unstored: VecDeque<(u64, Unstored)>,
     first: u64,
+    /// The texts of earlier items may show what is lost.
+    stale_before: u64,
     bytes: usize,
     max_items: usize,
     max_bytes: usize,
@@ -102,16 +110,18 @@ impl Ring {
     pub(crate) fn new(max_items: usize, max_bytes: usize) -> Self {
         Self {
             items: VecDeque::new(),
+            unstored: VecDeque::new(),
             first: 0,
+            stale_before: 0,
             bytes: 0,
             max_items,
             max_bytes,
         }
     }
 
-    /// The number of the oldest item held.
+    /// The number of the oldest item that a socket may be told.
     pub(crate) fn first(&self) -> u64 {
-        self.first
+        self.first.max(self.stale_before)
     }
 
     /// The number that the next item will get.
@@ -135,6 +145,63 @@ impl Ring {
         };
         self.bytes -= item.text.len();
         self.first += 1;
+        let first = self.first;
+        self.unstored.pop_front_if(|(seq, _)| *seq < first);
+    }
+
+    /// Keeps the entry of the newest item, until it is stored or falls out.
+    pub(crate) fn keep(&mut self, entry: Arc<Entry>) {
+        let (seq, origin) = (self.end() - 1, entry.position);
+        self.unstored.push_back((seq, Unstored { entry, origin }));
+    }
+
+    /// The store has everything up to here.
+    pub(crate) fn stored(&mut self, up_to: Position) {
+        let is_stored = |(_, kept): &mut (u64, Unstored)| kept.entry.position <= up_to;
+        while self.unstored.pop_front_if(is_stored).is_some() {}
+    }
+
+    /// A restored event that had another place first.
+    pub(crate) fn note_origin(&mut self, position: Position, origin: Position) {
+        let mut newest_first = self.unstored.iter_mut().rev();
+        if let Some((_, kept)) = newest_first.find(|(_, kept)| kept.entry.position == position) {
+            kept.origin = origin;
+        }
+    }
+
+    /// Takes out what stands above `fork`: nobody is told it any more. What was kept of that, the
+    /// oldest first.
+    pub(crate) fn lose_above(&mut self, fork: Position) -> Vec<Unstored> {
+        let nobody = || Audience {
+            layer: Layer::Any,
+            users: Users::Only([].into()),
+        };
+        for item in &mut self.items {
+            if matches!(item.kind, Kind::Durable { position, .. } if position > fork) {
+                self.bytes -= item.text.len();
+                // The numbers of the other items stay, and so do the sockets' places.
+                *item = Item {
+                    text: Bytes::new(),
+                    kind: Kind::Passing(nobody()),
+                };
+            }
+        }
+        let kept = self.unstored.iter();
+        let lost = kept.filter(|(_, kept)| kept.entry.position > fork).count();
+        let lost = self.unstored.split_off(self.unstored.len() - lost);
+        let lost: Vec<Unstored> = lost.into_iter().map(|(_, kept)| kept).collect();
+        for target in lost.iter().filter_map(|lost| lost.entry.event.target()) {
+            self.mark_stale(target);
+        }
+        lost
+    }
+
+    /// The text of message `id` shows a change that is lost.
+    fn mark_stale(&mut self, id: MessageId) {
+        if let Some(index) = self.items.iter().rposition(|item| item.is_message(id)) {
+            let after = self.first + index as u64 + 1;
+            self.stale_before = self.stale_before.max(after);
+        }
     }
 
     pub(crate) fn get(&self, seq: u64) -> Option<&Item> {
@@ -152,7 +219,8 @@ impl Ring {
             Kind::Durable { position, prev, .. } => prev <= last && last < position,
             Kind::Passing(_) => false,
         })?;
-        Some(self.first + next as u64)
+        let seq = self.first + next as u64;
+        (seq >= self.stale_before).then_some(seq)
     }
 
     /// Replaces the content of message `id`, so that nobody is told what is gone. A deleted one

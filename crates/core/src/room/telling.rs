@@ -63,10 +63,10 @@ impl Room {
             // Another node may have told this client more than this one has heard yet: the log is
             // read before that is called lost, and then the greeting is tried again.
             joining.read_on = true;
-            self.splice.doubt = true;
-            return self.read_on(cx);
+            return self.doubt(cx);
         }
-        let since = joining.since.take();
+        // It stays there: if the epoch changes before the greeting, it is judged again.
+        let since = joining.since.clone();
         match self.start(since.as_deref()) {
             Start::Head => {
                 self.begin(key, self.head, false, cx);
@@ -183,7 +183,10 @@ impl Room {
             .filter(|row| since.id < row.id && row.id <= head.id)
             .collect();
         let told_from = rows.first().map(|row| row.id);
-        let to = told_from.map_or(Some(head.id), |oldest| self.lineage.before(oldest));
+        let to = match told_from {
+            Some(oldest) => self.lineage.before(oldest),
+            None => self.lineage.up_to(head.id),
+        };
         self.tell_gap(key, self.lineage.next_after(since.id), to, cx);
         for row in rows {
             let text = frames::of_row(row, self.receipts.status(&row.sender, row.id));
@@ -249,16 +252,18 @@ impl Room {
         if extended {
             // A cursor may be heard before the messages that it is past.
             let cursor = self.receipts.cursor(&user).unwrap_or_default();
-            let read_id = cursor.read.min(self.head.id);
+            let exists = |id| self.lineage.up_to(id).unwrap_or_default();
+            let head_id = exists(self.head.id);
+            let read_id = exists(cursor.read.min(head_id));
             let hello = ServerFrame::Hello {
                 conversation_id: self.conversation.as_str().to_owned().into(),
                 user_id: user.as_str().into(),
                 connection_id: connection_id.into(),
                 epoch: self.epoch,
-                head_id: self.head.id,
+                head_id,
                 stored_id: self.stored_id(),
                 read_id,
-                unread: self.lineage.ordinal(self.head.id) - self.lineage.ordinal(read_id),
+                unread: self.lineage.ordinal(head_id) - self.lineage.ordinal(read_id),
                 resumed,
                 durable: self.durable,
                 heartbeat_ms: HEARTBEAT_MS,
@@ -344,11 +349,18 @@ impl Room {
             let text = frames::of_entry(&event.entry, event.row.as_ref(), status);
             bytes += text.len();
             member.last = event.entry.position;
+            // It may be ahead of the room.
+            self.lineage.advance(event.entry.position);
             self.tell_text(key, text, cx);
         }
+        let last = page.events.last().map(|event| event.entry.position);
         if let Some(member) = self.members.get_mut(index(key)) {
             if let Feed::Reading { waiting } = &mut member.feed {
                 *waiting = false;
+            }
+            let has_all = page.remaining == 0 && last.is_none_or(|last| last <= member.last);
+            if has_all && page.head.is_mark() {
+                member.last = member.last.max(page.head);
             }
             cx.effects.push(Effect::Write(key));
         }
@@ -407,10 +419,14 @@ impl Room {
 
     /// Goes over to the ring if it has everything that follows; else asks for the next page.
     fn leave_history(&mut self, key: MemberKey, cx: &mut Context<'_>) -> bool {
+        let is_unsure = self.is_unsure();
         let Some(member) = self.members.get_mut(index(key)) else {
             return false;
         };
         let Some(seq) = self.ring.resume(member.last, self.head) else {
+            if is_unsure {
+                return false;
+            }
             member.feed = Feed::Reading { waiting: true };
             let asker = Asker::of(key, member);
             let request = Request::Replay {

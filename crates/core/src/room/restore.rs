@@ -1,0 +1,297 @@
+//! What the log acknowledged and then lost, offered to it again by a room that still has it.
+//!
+//! One event at a time, the oldest first, since edits follow their messages. Every node that has
+//! the event offers it, and an extended sender does so too: the log knows them for the same by the
+//! sender's name for it, or by the place that it had first. A message gets a new id, so an edit or
+//! delete of it is offered for that one. What the log does not take in time is given up, and its
+//! author is told, unless the client knows of epochs and sends again by itself.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use parlance_protocol::{MessageId, Position, ServerFrame, Status};
+
+use super::{
+    Context, Effect, Request, Room, State,
+    answers::Pending,
+    ring::{Layer, Users},
+};
+use crate::{
+    clock::Mono,
+    entry::{Draft, Entry, Event, Row},
+    ports::{Appended, Found, Unavailable},
+};
+
+/// How long after a failed attempt an event is offered again.
+const RETRY_MS: u64 = 500;
+/// How long one event is tried.
+const TRIED_MS: u64 = 10_000;
+
+/// An event that the log has, or had, and the store is not known to have.
+#[derive(Debug, Clone)]
+pub(super) struct Unstored {
+    pub(super) entry: Arc<Entry>,
+    /// Its first place. Another one than the entry's if it was restored before.
+    pub(super) origin: Position,
+}
+
+/// The lost events of a room. Bounded by its ring, as often as that is lost while they wait.
+#[derive(Debug, Default)]
+pub(super) struct Restoring {
+    /// The oldest first.
+    waiting: VecDeque<Unstored>,
+    /// Looked at or offered now.
+    current: Option<Unstored>,
+    /// The current one stands in the log here, and the room is not that far. Until it is, the event
+    /// is not in the ring, and would be forgotten if the epoch changed.
+    landed: Option<Position>,
+    /// When the current one is given up.
+    give_up_at: Option<Mono>,
+    /// The last attempt failed: not before this instant.
+    retry_at: Option<Mono>,
+    /// The new ids of lost messages.
+    renamed: BTreeMap<MessageId, MessageId>,
+    /// Where restored events stand, and their first places.
+    origins: BTreeMap<Position, Position>,
+}
+
+impl Restoring {
+    /// Takes what a change of the epoch lost. It goes before what waits already: it stood in the log
+    /// when that did not.
+    pub(super) fn lost(&mut self, lost: Vec<Unstored>) {
+        // Whatever becomes of the present offer: the log may have lost that again.
+        for again in lost.into_iter().chain(self.current.take()).rev() {
+            self.waiting.push_front(again);
+        }
+        self.landed = None;
+        self.give_up_at = None;
+        self.retry_at = None;
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.waiting.is_empty() && self.current.is_none()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Mono> {
+        self.retry_at
+    }
+}
+
+impl Room {
+    /// Goes on with the oldest lost event, unless one is on its way.
+    pub(super) fn restore_on(&mut self, cx: &mut Context<'_>) {
+        if self.state != State::Open || self.is_unsure() || self.restoring.current.is_some() {
+            return;
+        }
+        self.restoring.give_up_at = None;
+        while let Some(lost) = self.restoring.waiting.pop_front() {
+            let target = lost.entry.event.target();
+            if target.is_none_or(|id| self.id_by_now(id).is_some()) {
+                self.restoring.current = Some(lost);
+                return self.attempt(cx);
+            }
+        }
+        self.restoring = Restoring::default();
+    }
+
+    pub(super) fn restore_deadline(&mut self, cx: &mut Context<'_>) {
+        let due = self.restoring.retry_at.take_if(|at| *at <= cx.now.mono);
+        if due.is_none() {
+            return;
+        }
+        if self.is_unsure() {
+            return self.put_back();
+        }
+        self.attempt(cx);
+    }
+
+    /// Offers the current event; of an edit or delete, its message is looked at first.
+    fn attempt(&mut self, cx: &mut Context<'_>) {
+        let Some(lost) = &self.restoring.current else {
+            return;
+        };
+        let Some(target) = lost.entry.event.target() else {
+            let event = lost.entry.event.clone();
+            return self.offer(event, cx);
+        };
+        match self.id_by_now(target) {
+            Some(id) => self.ask(Request::At(Position::of(id)), Pending::RestoreTarget, cx),
+            None => self.next_lost(cx),
+        }
+    }
+
+    /// The present id of a message; `None` if it is lost for good.
+    fn id_by_now(&self, mut id: MessageId) -> Option<MessageId> {
+        while !self.lineage.contains(id) {
+            id = *self.restoring.renamed.get(&id)?;
+        }
+        Some(id)
+    }
+
+    fn offer(&mut self, event: Event, cx: &mut Context<'_>) {
+        let Some(Unstored { entry, origin }) = &self.restoring.current else {
+            return;
+        };
+        let draft = Draft {
+            sender: entry.sender.clone(),
+            local_id: entry.local_id.clone(),
+            retry: true,
+            event,
+            at: entry.t,
+            restores: Some(*origin),
+        };
+        self.ask(Request::Append(draft), Pending::Restore, cx);
+    }
+
+    /// The message that the current edit or delete speaks of.
+    pub(super) fn on_restore_target(
+        &mut self,
+        asked_under: u32,
+        found: Result<Option<Found>, Unavailable>,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(lost) = self.offered(asked_under) else {
+            return;
+        };
+        let row = match found {
+            Ok(Some(found)) => found.row,
+            Ok(None) => return self.next_lost(cx),
+            Err(_) => return self.attempt_later(cx),
+        };
+        let event = match &lost.entry.event {
+            Event::Edit { content, .. } => Event::Edit {
+                message_id: row.id,
+                content: content.clone(),
+            },
+            Event::Delete { .. } | Event::Message { .. } => Event::Delete { message_id: row.id },
+        };
+        if self.is_superseded(&lost, &row) {
+            return self.next_lost(cx);
+        }
+        self.offer(event, cx);
+    }
+
+    /// Whether a message shows the edit or delete already, or something newer.
+    fn is_superseded(&mut self, lost: &Unstored, row: &Row) -> bool {
+        let Event::Edit { content, .. } = &lost.entry.event else {
+            return row.deleted_by.is_some();
+        };
+        if row.deleted_by.is_some() {
+            return true;
+        }
+        let Some(editor) = &row.edited_by else {
+            return false;
+        };
+        let origins = &mut self.restoring.origins;
+        // Another node may have restored this very edit, and not yet the next one.
+        if *editor == lost.entry.sender && row.content == *content {
+            origins.entry(row.changed).or_insert(lost.origin);
+            return true;
+        }
+        origins.get(&row.changed).unwrap_or(&row.changed) > &lost.origin
+    }
+
+    /// What became of the current event.
+    pub(super) fn on_restored(
+        &mut self,
+        asked_under: u32,
+        result: Result<Appended, Unavailable>,
+        cx: &mut Context<'_>,
+    ) {
+        match &result {
+            Ok(Appended::New(entry)) => self.admit(entry, cx),
+            Ok(Appended::Duplicate(position)) => self.note_epoch(position.id.epoch()),
+            Ok(Appended::Conflict | Appended::TooMany) | Err(_) => {}
+        }
+        if self.offered(asked_under).is_none() {
+            return self.read_on(cx);
+        }
+        match result {
+            Ok(Appended::New(entry)) => self.land(entry.position, cx),
+            Ok(Appended::Duplicate(position)) => self.land(position, cx),
+            Ok(Appended::Conflict | Appended::TooMany) => self.give_up(cx),
+            Err(_) => self.attempt_later(cx),
+        }
+    }
+
+    /// The current event, if an answer under this epoch is for it and can be trusted. If the epoch
+    /// changed meanwhile, the event is offered again when that is known: the log knows it if it has
+    /// it.
+    fn offered(&mut self, asked_under: u32) -> Option<Unstored> {
+        if asked_under != self.epoch {
+            return None;
+        }
+        if self.is_unsure() {
+            self.put_back();
+        }
+        self.restoring.current.clone()
+    }
+
+    fn put_back(&mut self) {
+        if let Some(lost) = self.restoring.current.take() {
+            self.restoring.waiting.push_front(lost);
+        }
+    }
+
+    /// The current event stands in the log.
+    fn land(&mut self, position: Position, cx: &mut Context<'_>) {
+        self.restoring.landed = Some(position);
+        self.want(position);
+        self.read_on(cx);
+        self.restore_landed(cx);
+    }
+
+    /// Goes on behind an event that landed, if the room has it.
+    pub(super) fn restore_landed(&mut self, cx: &mut Context<'_>) {
+        let head = self.head;
+        if let Some(position) = self.restoring.landed.take_if(|position| *position <= head) {
+            self.restored(position, cx);
+        }
+    }
+
+    fn restored(&mut self, position: Position, cx: &mut Context<'_>) {
+        if let Some(Unstored { entry, origin }) = &self.restoring.current {
+            if position.k == 0 {
+                let renamed = &mut self.restoring.renamed;
+                renamed.insert(entry.position.id, position.id);
+            }
+            self.restoring.origins.insert(position, *origin);
+            self.ring.note_origin(position, *origin);
+        }
+        self.next_lost(cx);
+    }
+
+    fn attempt_later(&mut self, cx: &mut Context<'_>) {
+        let give_up_at = self.restoring.give_up_at;
+        let give_up_at = give_up_at.unwrap_or_else(|| cx.now.mono.plus_ms(TRIED_MS));
+        if cx.now.mono >= give_up_at {
+            return self.give_up(cx);
+        }
+        self.restoring.give_up_at = Some(give_up_at);
+        self.restoring.retry_at = Some(cx.now.mono.plus_ms(RETRY_MS));
+        cx.effects.push(Effect::Deadline);
+    }
+
+    /// The current event stays lost.
+    fn give_up(&mut self, cx: &mut Context<'_>) {
+        if let Some(Unstored { entry, .. }) = &self.restoring.current
+            && entry.event.target().is_none()
+        {
+            let frame = ServerFrame::MessageStatus {
+                message_id: entry.position.id,
+                status: Status::Failed,
+                timestamp: cx.now.wall,
+            };
+            let author = Users::Only([entry.sender.clone()].into());
+            self.pass(&frame, Layer::Base, author, cx);
+        }
+        self.next_lost(cx);
+    }
+
+    fn next_lost(&mut self, cx: &mut Context<'_>) {
+        self.restoring.current = None;
+        self.restore_on(cx);
+    }
+}
