@@ -36,6 +36,13 @@ impl Position {
 
     /// Whether this is the mark with which a conversation enters an epoch: a place in the order,
     /// where no event stands.
+    ///
+    /// ```
+    /// use parlance_protocol::Position;
+    /// let is_mark = |text| Position::parse(text).unwrap().is_mark();
+    /// assert!(is_mark("10000000000"));
+    /// assert!(!is_mark("0") && !is_mark("10000000001") && !is_mark("10000000000-1"));
+    /// ```
     #[must_use]
     pub const fn is_mark(self) -> bool {
         self.id.n() == 0 && self.k == 0 && self.id.get() > 0

@@ -226,48 +226,38 @@ impl Room {
         (member.connection_id == asker.connection_id).then_some(asker.key)
     }
 
-    pub(super) fn on_appended(
+    fn on_appended(
         &mut self,
         asker: Asker,
         subject: Subject,
         result: Result<Appended, Unavailable>,
         cx: &mut Context<'_>,
     ) {
-        let position = match &result {
-            Ok(Appended::New(entry)) => Some(entry.position),
-            Ok(Appended::Duplicate(position)) => Some(*position),
-            Ok(Appended::Conflict | Appended::TooMany) | Err(_) => None,
-        };
-        if let Some(position) = position {
-            self.note_epoch(position.id.epoch());
-        }
         match result {
-            Ok(appended @ (Appended::New(_) | Appended::Duplicate(_))) if self.is_unsure() => {
-                self.park(asker, subject, appended);
-                self.read_on(cx);
-            }
-            Ok(Appended::New(entry)) => self.on_new(asker, &subject, &entry, cx),
+            Ok(Appended::New(entry)) => self.on_new(asker, subject, entry, cx),
             result => self.on_not_new(asker, subject, result, cx),
         }
     }
 
-    /// A new event, which everybody is told in its turn. If the log has lost it already, it never
-    /// was.
-    fn on_new(
+    /// A new event, which everybody is told in its turn. If that does not come before the log has
+    /// lost it, it never was.
+    pub(super) fn on_new(
         &mut self,
         asker: Asker,
-        subject: &Subject,
-        entry: &Arc<Entry>,
+        subject: Subject,
+        entry: Arc<Entry>,
         cx: &mut Context<'_>,
     ) {
-        let position = entry.position;
-        let is_lost = position < self.head && self.lineage.surviving(position) < position;
+        self.admit(&entry, cx);
+        if self.head < entry.position {
+            return self.park(asker, subject, entry);
+        }
+        let is_lost = self.lineage.surviving(entry.position) < entry.position;
         if !is_lost {
-            count(subject.kind, None, cx);
-            return self.admit(entry, cx);
+            return count(subject.kind, None, cx);
         }
         if let Some(key) = self.present(asker) {
-            self.refuse_unavailable(key, subject, cx);
+            self.refuse_unavailable(key, &subject, cx);
         }
     }
 
@@ -285,6 +275,9 @@ impl Room {
             Ok(Appended::New(_)) => {}
             Ok(Appended::Duplicate(at)) => {
                 count(subject.kind, None, cx);
+                self.note_epoch(at.id.epoch());
+                self.read_on(cx);
+                // If the room is unsure now, what stands there is read again when it is not.
                 let repeat = Pending::Repeat { asker, subject, at };
                 self.ask_for(repeat, cx);
             }

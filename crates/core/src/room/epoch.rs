@@ -9,6 +9,8 @@
 //!
 //! Not in here: offering again what was lost (`restore`), and filling holes (`live`).
 
+use std::sync::Arc;
+
 use parlance_protocol::{Position, ServerFrame};
 
 use super::{
@@ -21,7 +23,8 @@ use super::{
 };
 use crate::{
     clock::Mono,
-    ports::{Appended, Cursor, Head, Unavailable},
+    entry::Entry,
+    ports::{Cursor, Head, Unavailable},
     receipts::Advance,
 };
 
@@ -36,8 +39,9 @@ pub(super) struct Turnover {
     asked: bool,
     /// The epoch was entered, but what stands behind the fork was not read to its end.
     entering: bool,
-    /// Acknowledgements, in their order.
-    answers: Vec<(Asker, Subject, Appended)>,
+    /// Own events that the room does not have yet. They are acknowledged when it has, unless they
+    /// are lost by then.
+    ahead: Vec<(Asker, Subject, Arc<Entry>)>,
     /// Readings that were made under another epoch. As many as members asked for.
     again: Vec<(Request, Pending)>,
     /// When those are asked for again, if the room is not unsure any more by then anyway.
@@ -52,7 +56,7 @@ impl Turnover {
 
     /// Whether members wait for something in here.
     pub(super) fn has_waiting(&self) -> bool {
-        !self.answers.is_empty() || !self.again.is_empty()
+        !self.ahead.is_empty() || !self.again.is_empty()
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
@@ -116,14 +120,14 @@ impl Room {
 
     /// Goes back to the fork, and from there on into the new epoch.
     fn enter_epoch(&mut self, head: Head, cx: &mut Context<'_>) {
-        let fork = self.lineage.fork(&head.lineage).min(self.head);
+        let fork = self.lineage.fork(&head.lineage);
         self.note_epoch(head.epoch);
         self.epoch = head.epoch;
         self.lineage = head.lineage;
         self.stored = head.stored;
         self.durable = head.durable;
         self.stored_at_ack = head.stored_at_ack;
-        self.head = fork;
+        self.head = self.head.min(fork);
         let lost = self.ring.lose_above(fork);
         self.restoring.lost(lost);
         self.turnover.entering = true;
@@ -178,9 +182,9 @@ impl Room {
         }
     }
 
-    /// Keeps an acknowledgement until the room is sure.
-    pub(super) fn park(&mut self, asker: Asker, subject: Subject, appended: Appended) {
-        self.turnover.answers.push((asker, subject, appended));
+    /// Keeps an event that was appended here until the room is that far.
+    pub(super) fn park(&mut self, asker: Asker, subject: Subject, entry: Arc<Entry>) {
+        self.turnover.ahead.push((asker, subject, entry));
     }
 
     /// Whether a reading for a member was made under another epoch than the present one. Positions
@@ -241,8 +245,8 @@ impl Room {
         if self.is_unsure() || self.state != State::Open {
             return;
         }
-        for (asker, subject, appended) in std::mem::take(&mut self.turnover.answers) {
-            self.on_appended(asker, subject, Ok(appended), cx);
+        for (asker, subject, entry) in std::mem::take(&mut self.turnover.ahead) {
+            self.on_new(asker, subject, entry, cx);
         }
         if self.is_unsure() {
             return;
@@ -250,6 +254,7 @@ impl Room {
         for (request, pending) in std::mem::take(&mut self.turnover.again) {
             self.ask(request, pending, cx);
         }
+        self.restore_landed(cx);
         self.restore_on(cx);
         self.greet_all(cx);
         cx.effects.push(Effect::WriteAll);

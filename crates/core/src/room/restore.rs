@@ -44,6 +44,9 @@ pub(super) struct Restoring {
     waiting: VecDeque<Unstored>,
     /// Looked at or offered now.
     current: Option<Unstored>,
+    /// The current one stands in the log here, and the room is not that far. Until it is, the event
+    /// is not in the ring, and would be forgotten if the epoch changed.
+    landed: Option<Position>,
     /// When the current one is given up.
     give_up_at: Option<Mono>,
     /// The last attempt failed: not before this instant.
@@ -62,6 +65,7 @@ impl Restoring {
         for again in lost.into_iter().chain(self.current.take()).rev() {
             self.waiting.push_front(again);
         }
+        self.landed = None;
         self.give_up_at = None;
         self.retry_at = None;
     }
@@ -205,8 +209,8 @@ impl Room {
             return self.read_on(cx);
         }
         match result {
-            Ok(Appended::New(entry)) => self.restored(entry.position, cx),
-            Ok(Appended::Duplicate(position)) => self.restored(position, cx),
+            Ok(Appended::New(entry)) => self.land(entry.position, cx),
+            Ok(Appended::Duplicate(position)) => self.land(position, cx),
             Ok(Appended::Conflict | Appended::TooMany) => self.give_up(cx),
             Err(_) => self.attempt_later(cx),
         }
@@ -228,6 +232,22 @@ impl Room {
     fn put_back(&mut self) {
         if let Some(lost) = self.restoring.current.take() {
             self.restoring.waiting.push_front(lost);
+        }
+    }
+
+    /// The current event stands in the log.
+    fn land(&mut self, position: Position, cx: &mut Context<'_>) {
+        self.restoring.landed = Some(position);
+        self.want(position);
+        self.read_on(cx);
+        self.restore_landed(cx);
+    }
+
+    /// Goes on behind an event that landed, if the room has it.
+    pub(super) fn restore_landed(&mut self, cx: &mut Context<'_>) {
+        let head = self.head;
+        if let Some(position) = self.restoring.landed.take_if(|position| *position <= head) {
+            self.restored(position, cx);
         }
     }
 

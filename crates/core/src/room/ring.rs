@@ -99,6 +99,8 @@ pub(crate) struct Ring {
     /// Of the items with these numbers, the oldest first.
     unstored: VecDeque<(u64, Unstored)>,
     first: u64,
+    /// The texts of earlier items may show what is lost.
+    stale_before: u64,
     bytes: usize,
     max_items: usize,
     max_bytes: usize,
@@ -110,15 +112,16 @@ impl Ring {
             items: VecDeque::new(),
             unstored: VecDeque::new(),
             first: 0,
+            stale_before: 0,
             bytes: 0,
             max_items,
             max_bytes,
         }
     }
 
-    /// The number of the oldest item held.
+    /// The number of the oldest item that a socket may be told.
     pub(crate) fn first(&self) -> u64 {
-        self.first
+        self.first.max(self.stale_before)
     }
 
     /// The number that the next item will get.
@@ -186,7 +189,19 @@ impl Ring {
         let kept = self.unstored.iter();
         let lost = kept.filter(|(_, kept)| kept.entry.position > fork).count();
         let lost = self.unstored.split_off(self.unstored.len() - lost);
-        lost.into_iter().map(|(_, kept)| kept).collect()
+        let lost: Vec<Unstored> = lost.into_iter().map(|(_, kept)| kept).collect();
+        for target in lost.iter().filter_map(|lost| lost.entry.event.target()) {
+            self.mark_stale(target);
+        }
+        lost
+    }
+
+    /// The text of message `id` shows a change that is lost.
+    fn mark_stale(&mut self, id: MessageId) {
+        if let Some(index) = self.items.iter().rposition(|item| item.is_message(id)) {
+            let after = self.first + index as u64 + 1;
+            self.stale_before = self.stale_before.max(after);
+        }
     }
 
     pub(crate) fn get(&self, seq: u64) -> Option<&Item> {
@@ -204,7 +219,8 @@ impl Ring {
             Kind::Durable { position, prev, .. } => prev <= last && last < position,
             Kind::Passing(_) => false,
         })?;
-        Some(self.first + next as u64)
+        let seq = self.first + next as u64;
+        (seq >= self.stale_before).then_some(seq)
     }
 
     /// Replaces the content of message `id`, so that nobody is told what is gone. A deleted one

@@ -349,6 +349,8 @@ impl Room {
             let text = frames::of_entry(&event.entry, event.row.as_ref(), status);
             bytes += text.len();
             member.last = event.entry.position;
+            // It may be ahead of the room.
+            self.lineage.advance(event.entry.position);
             self.tell_text(key, text, cx);
         }
         let last = page.events.last().map(|event| event.entry.position);

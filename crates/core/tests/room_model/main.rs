@@ -6,6 +6,10 @@
 //! repeated or out of order. At every connection each durable event must be the next one of the
 //! log (see `connection.rs`), and when all is quiet everybody has everything.
 //!
+//! A second run of the same has a log that loses its tail: new epochs open, with and without a loss,
+//! and nodes hear of that by a doubt, by an event or by an answer, whichever comes first. In the end
+//! what was acknowledged is there once, if the client or the room that had it still lives.
+//!
 //! A list of steps with picks "modulo what there is" shrinks better than a reference machine with
 //! preconditions would: any sublist of a run is a run. Seeds that failed are kept beside this file.
 
@@ -15,7 +19,7 @@ mod world;
 
 use parlance_core::room::{Departure, MemberKey};
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
-use world::{Commit, NODES, Since, USERS, World};
+use world::{Commit, LogKind, NODES, Since, USERS, World};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -68,6 +72,12 @@ enum Step {
     Wait {
         ms: u64,
     },
+    /// A new epoch opens. The log lacks so many of its last events and marks.
+    FailOver {
+        back: usize,
+    },
+    /// The store takes everything that the log has.
+    Store,
 }
 
 #[derive(Debug, Clone)]
@@ -152,6 +162,17 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// As for a log that loses nothing, and now and then a new epoch: the tail is gone, or everything
+/// that is not stored, or nothing.
+fn lossy_step() -> impl Strategy<Value = Step> {
+    let back = prop_oneof![4 => 1_usize..8, 1 => Just(0), 1 => Just(10_000)];
+    prop_oneof![
+        80 => step(),
+        2 => back.prop_map(|back| Step::FailOver { back }),
+        1 => Just(Step::Store),
+    ]
+}
+
 fn run(world: &mut World, step: Step) {
     match step {
         Step::Join {
@@ -182,6 +203,8 @@ fn run(world: &mut World, step: Step) {
         Step::Drop { node } => world.drop_room(node),
         Step::Settle { node } => world.settle_node(node),
         Step::Wait { ms } => world.wait(ms),
+        Step::FailOver { back } => world.fail_over(back),
+        Step::Store => world.store(),
     }
 }
 
@@ -218,11 +241,101 @@ proptest! {
     fn every_member_is_told_the_log_in_order_without_hole_and_once(
         steps in prop::collection::vec(step(), 1..250)
     ) {
-        let mut world = World::new();
+        let mut world = World::new(LogKind::Safe);
         for step in steps {
             run(&mut world, step);
         }
         world.settle();
         world.check_complete();
     }
+
+    #[test]
+    fn what_was_acknowledged_outlives_a_log_that_loses_its_tail(
+        steps in prop::collection::vec(lossy_step(), 1..250),
+        roomy in any::<bool>(),
+    ) {
+        let mut world = World::new(LogKind::Lossy { roomy });
+        for step in steps {
+            run(&mut world, step);
+        }
+        world.settle();
+        world.check_complete();
+    }
+}
+
+/// One node with one client on the base layer, whose log may lose everything.
+fn alone() -> (World, MemberKey) {
+    let mut world = World::new(LogKind::Lossy { roomy: true });
+    world.join(0, 0, false, Since::Nothing);
+    world.settle();
+    let (_, key) = world.connections()[0];
+    (world, key)
+}
+
+#[test]
+fn what_was_lost_is_restored_in_its_order_with_its_changes() {
+    let (mut world, key) = alone();
+    for named in [true, false, true, false] {
+        world.send(0, key, named);
+    }
+    world.settle();
+    world.edit(0, key, 3);
+    world.edit(0, key, 3);
+    world.delete(0, key, 2);
+    world.settle();
+    let contents = |world: &World| {
+        let rows = world.truth.messages();
+        let rows = rows.filter_map(|message| world.truth.row(message.position.id));
+        rows.map(|row| row.content.to_string()).collect::<Vec<_>>()
+    };
+    let before = contents(&world);
+    assert_eq!(before, ["edit 6", "", "text 3", "text 4"]);
+
+    for back in [10_000, 5, 10_000] {
+        world.fail_over(back);
+        world.settle();
+
+        assert_eq!(contents(&world), before, "after the last {back} were lost");
+        assert_eq!(world.truth.entries.len(), 7);
+    }
+    world.check_complete();
+}
+
+#[test]
+fn a_lost_edit_does_not_undo_a_newer_one() {
+    let (mut world, key) = alone();
+    world.send(0, key, true);
+    world.settle();
+    world.edit(0, key, 0);
+    world.settle();
+    let id = world.truth.entries[0].position.id;
+
+    world.fail_over(1);
+    world.join(1, 0, false, Since::Nothing);
+    world.settle_node(1);
+    let (_, elsewhere) = world.connections()[1];
+    world.edit(1, elsewhere, 0);
+    world.settle_node(1);
+    let newer = world.truth.row(id);
+    world.settle();
+
+    assert_eq!(world.truth.row(id), newer);
+    assert_eq!(world.truth.entries.len(), 2);
+    world.check_complete();
+}
+
+#[test]
+fn an_author_is_told_what_cannot_be_restored() {
+    let (mut world, key) = alone();
+    world.send(0, key, true);
+    world.settle();
+    let sent = world.truth.head();
+
+    world.refuses_lost = true;
+    world.fail_over(10_000);
+    world.settle();
+
+    assert_eq!(world.truth.entries, []);
+    assert_eq!(world.failed.iter().collect::<Vec<_>>(), [&sent]);
+    world.check_complete();
 }

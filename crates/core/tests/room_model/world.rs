@@ -25,7 +25,7 @@ use parlance_protocol::{
 };
 
 use crate::{
-    connection::{Connection, Place},
+    connection::{Connection, Place, Sent},
     truth::Truth,
 };
 
@@ -48,8 +48,12 @@ pub(crate) struct Node {
     opening: Opening,
     subscribed: bool,
     inbox: Vec<Heard>,
-    /// The head of the log when the room was opened or doubted last.
-    knows: Position,
+    /// The epoch and head of the log when the room was opened or doubted last.
+    knows: (u32, Position),
+    /// The head of the log when the room was opened.
+    opened_at: Position,
+    /// How many rooms this node had before.
+    generation: usize,
     /// Something was lost that nothing later may tell of.
     owes_doubt: bool,
     appends: VecDeque<(Ticket, Draft)>,
@@ -65,12 +69,16 @@ pub(crate) struct Node {
 
 impl Node {
     /// A node without a room's history, with small bounds that runs reach.
-    fn new(now: Now) -> Self {
+    fn new(now: Now, log: LogKind, generation: usize) -> Self {
+        let (ring_entries, ring_bytes) = match log {
+            LogKind::Safe | LogKind::Lossy { roomy: false } => (12, 2_000),
+            LogKind::Lossy { roomy: true } => (10_000, 1 << 20),
+        };
         let settings = Settings {
             actions_per_second: 0,
             resume_events: 20,
-            ring_entries: 12,
-            ring_bytes: 2_000,
+            ring_entries,
+            ring_bytes,
             ..Settings::default()
         };
         let conversation = ConversationId::new("room").expect("it is valid");
@@ -79,7 +87,9 @@ impl Node {
             opening: Opening::No,
             subscribed: false,
             inbox: Vec::new(),
-            knows: Position::ZERO,
+            knows: (0, Position::ZERO),
+            opened_at: Position::ZERO,
+            generation,
             owes_doubt: false,
             appends: VecDeque::new(),
             asked: Vec::new(),
@@ -112,9 +122,9 @@ impl Node {
             && self.woken.is_empty()
     }
 
-    /// A failed reading is tried again within a quarter second.
+    /// A failed reading is tried again within a quarter second, a lost event within half a one.
     fn may_read_again(&self, now: Mono) -> bool {
-        self.deadline.is_some_and(|at| at <= now.plus_ms(250))
+        self.deadline.is_some_and(|at| at <= now.plus_ms(500))
     }
 }
 
@@ -143,7 +153,25 @@ pub(crate) enum Since {
     Malformed,
 }
 
+/// What the log is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogKind {
+    /// Its own store.
+    Safe,
+    /// It may lose what is not stored. `roomy`: the rooms' rings hold all of a run.
+    Lossy { roomy: bool },
+}
+
+/// A message that a base client was told in its turn, and the room that had it.
+#[derive(Debug)]
+struct Acknowledged {
+    node: usize,
+    generation: usize,
+    position: Position,
+}
+
 pub(crate) struct World {
+    log: LogKind,
     pub(crate) truth: Truth,
     pub(crate) nodes: Vec<Node>,
     pub(crate) now: Now,
@@ -153,6 +181,16 @@ pub(crate) struct World {
     ended_at: BTreeMap<UserId, Position>,
     /// Named sends of each user, for repeating.
     sent: BTreeMap<UserId, Vec<(LocalId, String)>>,
+    /// What extended clients of each user had in their outbox when their connection ended.
+    outboxes: BTreeMap<UserId, Vec<Sent>>,
+    /// Named sends of extended clients that were said to be stored.
+    safe: Vec<(UserId, LocalId)>,
+    acknowledged: Vec<Acknowledged>,
+    pub(crate) failed: BTreeSet<Position>,
+    /// Restored events that a node could not offer once: it can the second time.
+    refused: BTreeSet<(usize, Position)>,
+    /// Or never.
+    pub(crate) refuses_lost: bool,
 }
 
 /// What a socket took.
@@ -180,20 +218,27 @@ impl FrameSink for Taken {
 }
 
 impl World {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(log: LogKind) -> Self {
         let now = Now {
             mono: Mono(1_000),
             wall: UnixMicros(1_700_000_000_000_000),
         };
         Self {
-            truth: Truth::default(),
-            nodes: (0..NODES).map(|_| Node::new(now)).collect(),
+            log,
+            truth: Truth::new(log == LogKind::Safe),
+            nodes: (0..NODES).map(|_| Node::new(now, log, 0)).collect(),
             now,
             random: 0,
             next_connection: 0,
             next_content: 0,
             ended_at: BTreeMap::new(),
             sent: BTreeMap::new(),
+            outboxes: BTreeMap::new(),
+            safe: Vec::new(),
+            acknowledged: Vec::new(),
+            failed: BTreeSet::new(),
+            refused: BTreeSet::new(),
+            refuses_lost: false,
         }
     }
 
@@ -212,7 +257,8 @@ impl World {
         let since = self.since(&user, since);
         let existing = since.as_deref().map(|since| {
             let position = Position::parse(since).ok_or(())?;
-            (position <= self.truth.head())
+            let was_there = self.truth.ever(position).is_some();
+            (position <= self.truth.head() || was_there)
                 .then_some(position)
                 .ok_or(())
         });
@@ -231,7 +277,14 @@ impl World {
             quota: Arc::new(UserQuota::new(0, self.now.mono)),
         };
         let mut key = MemberKey(u32::MAX);
-        let connection = Connection::new(user, extended, existing, self.nodes[node].knows);
+        let knows = self.nodes[node].knows;
+        let mut connection = Connection::new(user.clone(), extended, existing, knows);
+        if let Some(since) = connection.since {
+            connection.epoch = self.truth.first_epoch_of(since);
+        }
+        if extended {
+            connection.outbox = self.outboxes.remove(&user).unwrap_or_default();
+        }
         let mut effects = Vec::new();
         self.call(node, &mut effects, |room, cx| key = room.join(joiner, cx));
         let old = self.nodes[node].connections.insert(key, connection);
@@ -274,6 +327,7 @@ impl World {
         let user = self.connection(node, key).user.clone();
         let sent = self.sent.entry(user).or_default();
         sent.push((local_id.clone(), content.clone()));
+        self.put_into_outbox(node, key, &local_id, &content);
         self.say_send(node, key, &local_id, &content, false);
     }
 
@@ -285,7 +339,20 @@ impl World {
             return;
         };
         let (local_id, content) = sent[sent.len() - 1 - index].clone();
+        self.put_into_outbox(node, key, &local_id, &content);
         self.say_send(node, key, &local_id, &content, true);
+    }
+
+    fn put_into_outbox(&mut self, node: usize, key: MemberKey, local_id: &LocalId, content: &str) {
+        let connection = self.connection(node, key);
+        let mut outbox = connection.outbox.iter();
+        if connection.extended && !outbox.any(|sent| sent.local_id == *local_id) {
+            connection.outbox.push(Sent {
+                local_id: local_id.clone(),
+                content: content.into(),
+                acknowledged: None,
+            });
+        }
     }
 
     fn say_send(
@@ -328,6 +395,10 @@ impl World {
 
     /// Some message, counted from the newest; perhaps none that exists.
     fn message(&self, back: u8) -> MessageId {
+        if self.truth.epoch() > 0 {
+            let some = self.truth.all_messages().nth_back(back.into());
+            return some.map_or(MessageId::ZERO, |some| some.position.id);
+        }
         let newest = self.truth.head().id.get();
         MessageId::new(newest.saturating_sub(back.into())).expect("runs are short")
     }
@@ -366,7 +437,54 @@ impl World {
             }
             connection.pings.extend(taken.pings);
         }
+        self.note_acknowledged(node, key);
         self.carry_out(node, effects);
+        self.send_outbox(node, key);
+    }
+
+    /// What a client was told that it may count on, if the room had it itself.
+    fn note_acknowledged(&mut self, node: usize, key: MemberKey) {
+        let it = &mut self.nodes[node];
+        let (head, opened_at, generation) = (it.room.head(), it.opened_at, it.generation);
+        let Some(connection) = it.connections.get_mut(&key) else {
+            return;
+        };
+        self.failed.extend(connection.failed.drain(..));
+        let had = connection.acknowledged.drain(..).filter(|position| {
+            let is_of_epoch = head.id.epoch() == position.id.epoch();
+            is_of_epoch && opened_at < *position && *position <= head
+        });
+        let acknowledged = had.map(|position| Acknowledged {
+            node,
+            generation,
+            position,
+        });
+        self.acknowledged.extend(acknowledged);
+    }
+
+    /// A client that has to sends again what is not known to be safe.
+    fn send_outbox(&mut self, node: usize, key: MemberKey) {
+        let Some(connection) = self.nodes[node].connections.get_mut(&key) else {
+            return;
+        };
+        if std::mem::take(&mut connection.owes_outbox) {
+            for sent in connection.outbox.clone() {
+                self.say_send(node, key, &sent.local_id, &sent.content, true);
+            }
+        }
+    }
+
+    /// Whether a live client waits for an acknowledgement. It will send again.
+    fn owes_outbox(&mut self) -> bool {
+        let nodes = self.nodes.iter_mut();
+        let all = nodes.flat_map(|node| node.connections.values_mut());
+        let mut owes = false;
+        for connection in all.filter(|connection| connection.live) {
+            let waits = |sent: &Sent| sent.acknowledged.is_none();
+            connection.owes_outbox = connection.outbox.iter().any(waits);
+            owes |= connection.owes_outbox;
+        }
+        owes
     }
 
     // === what the ports do ===
@@ -377,6 +495,7 @@ impl World {
             Opening::No => {}
             Opening::Asked => {
                 it.subscribed = true;
+                it.opened_at = self.truth.head();
                 it.opening = Opening::Read(Box::new(Opened {
                     head: self.truth.opening(),
                     present: self.truth.present(),
@@ -395,12 +514,19 @@ impl World {
         let Some((ticket, draft)) = self.nodes[node].appends.pop_front() else {
             return;
         };
+        let how = match draft.restores {
+            Some(_) if self.refuses_lost => Commit::Lost,
+            Some(place) if !self.refused.insert((node, place)) => Commit::Answered,
+            Some(_) | None => how,
+        };
         if how == Commit::Lost {
             return self.nodes[node]
                 .answers
                 .push((ticket, Reply::Append(Err(down()))));
         }
         let (sender, local_id) = (draft.sender.clone(), draft.local_id.clone());
+        // An offer from before a second loss may have taken the name, for the message's older id.
+        let may_conflict = draft.restores.is_some() && draft.event.target().is_some();
         let appended = self.truth.append(draft, self.now.wall);
         match &appended {
             Appended::New(entry) => {
@@ -416,6 +542,7 @@ impl World {
                     connection.repeated.extend(local_id.clone());
                 }
             }
+            Appended::Conflict if may_conflict => {}
             Appended::Conflict | Appended::TooMany => panic!("no two contents for one name"),
         }
         let answer = match how {
@@ -494,15 +621,31 @@ impl World {
 
     pub(crate) fn doubt(&mut self, node: usize) {
         self.nodes[node].owes_doubt = false;
-        self.nodes[node].knows = self.truth.head();
+        self.nodes[node].knows = (self.truth.epoch(), self.truth.head());
         self.enter(node, |room, cx| room.on_heard(Heard::Doubt, cx));
     }
 
     /// Drops the room, if it says that it may be.
     pub(crate) fn drop_room(&mut self, node: usize) {
         if self.nodes[node].is_over() {
-            self.nodes[node] = Node::new(self.now);
+            let generation = self.nodes[node].generation + 1;
+            self.nodes[node] = Node::new(self.now, self.log, generation);
         }
+    }
+
+    /// A new epoch opens, and the log lacks so many of its last events and marks, or of those that
+    /// are not stored. Each node hears of it sooner or later.
+    pub(crate) fn fail_over(&mut self, back: usize) {
+        self.truth.fail_over(back);
+        for node in &mut self.nodes {
+            node.owes_doubt = true;
+        }
+    }
+
+    /// The store takes everything.
+    pub(crate) fn store(&mut self) {
+        let heard = self.truth.store();
+        self.publish(&heard);
     }
 
     /// Time passes, and whoever asked for it is called.
@@ -536,13 +679,18 @@ impl World {
         for (node, key) in self.connections() {
             self.say(node, key, r#"{"action":"heartbeat"}"#);
         }
-        for _ in 0..200 {
+        for _ in 0..400 {
             for node in 0..NODES {
                 self.settle_node(node);
             }
             let rests = |node: &Node| node.is_quiet() && !node.may_read_again(self.now.mono);
             if self.nodes.iter().all(rests) {
-                return;
+                if !self.owes_outbox() {
+                    return;
+                }
+                for (node, key) in self.connections() {
+                    self.send_outbox(node, key);
+                }
             }
             self.wait(50);
         }
@@ -573,10 +721,11 @@ impl World {
         }
     }
 
-    pub(crate) fn check_complete(&self) {
-        let connections = self.nodes.iter().flat_map(|node| node.connections.values());
-        for connection in connections {
-            connection.check_complete(&self.truth);
+    pub(crate) fn check_complete(&mut self) {
+        let forgets = self.log == LogKind::Lossy { roomy: false };
+        let connections = self.nodes.iter_mut();
+        for connection in connections.flat_map(|node| node.connections.values_mut()) {
+            connection.check_complete(forgets, &self.truth);
         }
         for node in self
             .nodes
@@ -585,11 +734,58 @@ impl World {
         {
             assert_eq!(node.room.head(), self.truth.head());
         }
+        self.check_once();
+        self.check_acknowledged();
+    }
+
+    /// No name stands twice, and no message either, unless it has no name and was lost twice.
+    fn check_once(&self) {
         let mut contents = BTreeSet::new();
         for entry in &self.truth.entries {
+            let may_double = entry.local_id.is_none() && self.truth.epoch() > 1;
             if let Event::Message { content } = &entry.event {
-                assert!(contents.insert(content), "{content} stands twice");
+                let is_new = contents.insert(content);
+                assert!(is_new || may_double, "{content} stands twice");
             }
+        }
+    }
+
+    /// Whatever was acknowledged is there, if whoever had it still lives.
+    fn check_acknowledged(&self) {
+        let named: BTreeSet<_> = self
+            .truth
+            .entries
+            .iter()
+            .map(|e| (&e.sender, &e.local_id))
+            .collect();
+        let is_there =
+            |user: &UserId, local_id: &LocalId| named.contains(&(user, &Some(local_id.clone())));
+        for (user, local_id) in &self.safe {
+            assert!(is_there(user, local_id), "{local_id} of {user} was stored");
+        }
+        for connection in self.nodes.iter().flat_map(|node| node.connections.values()) {
+            let user = &connection.user;
+            let sent = connection.outbox.iter().map(|sent| &sent.local_id);
+            for local_id in connection.safe.iter().chain(sent) {
+                assert!(is_there(user, local_id), "{local_id} of {connection:?}");
+            }
+        }
+        if self.log != (LogKind::Lossy { roomy: true }) {
+            return;
+        }
+        let events: Vec<_> = self.truth.entries.iter().map(|e| &e.event).collect();
+        for acknowledged in &self.acknowledged {
+            let Acknowledged {
+                node,
+                generation,
+                position,
+            } = acknowledged;
+            let lives = self.nodes[*node].generation == *generation;
+            let event = &self.truth.ever(*position).expect("it was there").event;
+            assert!(
+                !lives || self.failed.contains(position) || events.contains(&event),
+                "{acknowledged:?}, {event:?} is lost"
+            );
         }
     }
 
@@ -686,6 +882,7 @@ impl World {
                 for text in last {
                     connection.hear(&text, &self.truth);
                 }
+                self.note_acknowledged(node, member);
                 self.end(node, member);
             }
             Effect::Deadline => it.deadline = it.room.deadline(),
@@ -703,7 +900,7 @@ impl World {
 
     /// A connection that no answer is under way for is live now, told so or not.
     fn note_live(&mut self) {
-        let head = self.truth.head();
+        let head = (self.truth.epoch(), self.truth.head());
         for node in self.nodes.iter_mut() {
             let busy = !matches!(node.opening, Opening::No)
                 || !node.asked.is_empty()
@@ -721,8 +918,19 @@ impl World {
         let it = &mut self.nodes[node];
         let connection = it.connections.remove(&key).expect("it was there");
         it.woken.remove(&key);
+        let user = connection.user;
+        let safe = connection.safe.into_iter();
+        self.safe
+            .extend(safe.map(|local_id| (user.clone(), local_id)));
+        let outbox = self.outboxes.entry(user.clone()).or_default();
+        for mut sent in connection.outbox {
+            sent.acknowledged = None;
+            if outbox.iter().all(|known| known.local_id != sent.local_id) {
+                outbox.push(sent);
+            }
+        }
         if let Place::At(position) = connection.place {
-            self.ended_at.insert(connection.user, position);
+            self.ended_at.insert(user, position);
         }
     }
 

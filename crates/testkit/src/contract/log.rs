@@ -6,7 +6,7 @@ use parlance_core::{
     entry::Entry,
     ports::{Appended, Backend, Head, History, Log},
 };
-use parlance_protocol::{MessageId, Position, UnixMicros};
+use parlance_protocol::{Anchor, MessageId, Position, UnixMicros};
 
 use super::{Subject, append, check_chain, conversation, delete, draft, edit, id, message, run};
 
@@ -242,6 +242,7 @@ pub async fn the_head_is_the_last_entry<S: Subject>() {
     ] {
         let entry = append(&log, &room, draft("ann", None, event)).await;
         let Head {
+            epoch,
             lineage,
             stored,
             stored_at_ack,
@@ -252,6 +253,11 @@ pub async fn the_head_is_the_last_entry<S: Subject>() {
         assert!(lineage.contains(entry.position.id));
         assert!(stored <= entry.position);
         assert!(!stored_at_ack || stored == entry.position);
+        let replay = log.replay(&room, entry.position, 1).await;
+        let replay = replay.expect("a replay");
+        assert_eq!((replay.epoch, replay.head), (epoch, entry.position));
+        let page = log.page(&room, Anchor::Newest, 1).await.expect("a page");
+        assert_eq!(page.epoch, epoch);
     }
 }
 
