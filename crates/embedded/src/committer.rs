@@ -17,12 +17,13 @@ use parlance_core::{
     entry::{Draft, Entry, Event, Row},
     ports::{Appended, Unavailable},
 };
+use parlance_feed::FeedId;
 use parlance_protocol::{ConversationId, MessageId, Position, UnixMicros, UserId};
 use tokio::sync::oneshot;
 
 use crate::{
     Shared,
-    bus::{FeedId, lock},
+    bus::lock,
     generations::Generations,
     history,
     keys::{self, NAME_BYTES, Number},

@@ -33,8 +33,9 @@ use std::{
 };
 
 use parlance_core::ports::{Backend, Unavailable};
+use parlance_feed::Feed;
 
-pub use crate::{bus::Feed, handle::Handle};
+pub use crate::handle::Handle;
 use crate::{
     committer::{Committer, Job},
     directory::Directory,
@@ -243,10 +244,10 @@ impl Backend for Embedded {
     type Feed = Feed;
 
     fn attach(&self) -> (Handle, Feed) {
-        let (_, feed) = self.shared.bus.attach();
+        let (end, feed) = self.shared.bus.attach();
         let handle = Handle {
             shared: Arc::clone(&self.shared),
-            feed: feed.end(),
+            feed: end,
         };
         (handle, feed)
     }

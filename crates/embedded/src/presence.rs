@@ -7,7 +7,9 @@ use std::{
 
 use parlance_protocol::{ConversationId, UserId};
 
-use crate::bus::{FeedId, lock};
+use parlance_feed::FeedId;
+
+use crate::bus::lock;
 
 #[derive(Default)]
 pub(crate) struct Presence {

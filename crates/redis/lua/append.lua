@@ -8,7 +8,7 @@
 --       id u56, k u24 · then per event: name (12 bytes or empty) · content digest (4 bytes) ·
 --       time at receipt, µs · what it is: "m", "e<id>", "d<id>" · look-up: "" not asked,
 --       "?" to be asked for in any case, "-" asked, else hits of id u56, k u24, digest c4 · body
--- Gives "E": open the epoch first · "B<epoch>": set the mark first · "L<i>,<j>…": look these up
+-- Gives "E": open the epoch first · "B<epoch> <now, ms>": set the mark first · "L<i>,<j>…": look these up
 --       first; in each of these cases nothing was written. Else one text per event:
 --       "N<position> <prev> <t> <ordinal> <count>", "D<position>" as before, "C" another content
 --       than before, "T" too many names.
@@ -22,9 +22,9 @@ local NAMES = '>I7I7I3'
 local epoch, opened = epoch_of(KEYS[1], ARGV[1])
 if not epoch then return 'E' end
 local meta = call('GET', KEYS[2])
-if not meta then return 'B' .. epoch end
+if not meta then return needs_mark(epoch) end
 local _, at_epoch, n, k, t, ordinal, count, stored_id, stored_k = struct.unpack(META, meta)
-if at_epoch ~= epoch then return 'B' .. epoch end
+if at_epoch ~= epoch then return needs_mark(epoch) end
 local breaks = string.sub(meta, META_BYTES + 1)
 local has_store = ARGV[2] == 'store'
 local head_id = epoch * PER_EPOCH + n

@@ -4,8 +4,7 @@
 -- ARGV  1 gateway · 2 for how long, ms · 3 how long a lease that ran out is remembered, ms
 -- Gives gateway and milliseconds left (negative: ran out) in turns.
 -- Atomic because leases are judged by one clock, that of the server.
-local time = call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = now_ms()
 call('HSET', KEYS[1], ARGV[1], whole(now + tonumber(ARGV[2])))
 local all, answer = call('HGETALL', KEYS[1]), {}
 for i = 1, #all, 2 do

@@ -22,6 +22,15 @@ local function epoch_of(key, run)
   return tonumber(string.sub(e, 32)), tonumber(string.sub(e, 18, 30))
 end
 
+-- The server's clock, in ms. What a store answered is judged by it alone.
+local function now_ms()
+  local time = call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+-- What has to be done first: the mark of this epoch, from what the store says after this moment.
+local function needs_mark(epoch) return 'B' .. epoch .. ' ' .. whole(now_ms()) end
+
 local function is_above(id, k, other_id, other_k)
   return id > other_id or (id == other_id and k > other_k)
 end

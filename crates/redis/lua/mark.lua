@@ -4,12 +4,14 @@
 -- KEYS  1 epoch · 2 meta · 3 log · 4 ingest
 -- ARGV  1 run · 2 epoch that was asked for · 3 "store" or "log" · 4 publishing command · 5 channel
 --       6 conversation · 7 time, µs · 8 ms kept (of "log") · the store's head: 9 id · 10 k · 11 t
---       12 ordinal · 13 count
--- Gives "E": open the epoch first · "B<epoch>": that was another epoch · "O": it is done.
+--       12 ordinal · 13 count · 14 when the need was answered, ms: what was read for it is believed
+--       for ten seconds
+-- Gives "E": open the epoch first · "B<epoch> <now, ms>": that was another epoch · "O": it is done.
 -- Atomic because the break has to be the last position there is, and nothing may come behind it.
 local epoch = epoch_of(KEYS[1], ARGV[1])
 if not epoch then return 'E' end
-if epoch ~= tonumber(ARGV[2]) then return 'B' .. epoch end
+if epoch ~= tonumber(ARGV[2]) then return needs_mark(epoch) end
+if now_ms() - tonumber(ARGV[14]) > 10000 then return needs_mark(epoch) end
 local has_store = ARGV[3] == 'store'
 local meta = call('GET', KEYS[2])
 local id, k, t, ordinal, count = 0, 0, 0, 0, 0

@@ -3,16 +3,16 @@
 -- KEYS  1 epoch · 2 meta · 3 log · 4 changes
 -- ARGV  1 run · 2 "up" or "down" · 3 where it begins, as XRANGE takes it · 4 how many · 5 "messages"
 --       or "events"
--- Gives "E" or "B<epoch>" as head.lua does; else: packed meta · id and text of the log's first
+-- Gives "E" or "B<epoch> <now, ms>" as head.lua does; else: packed meta · id and text of the log's first
 --       entry (both empty when the log is empty) · then per event six texts: position, text,
 --       position and text of the edit in force, position and text of the delete (empty if none).
 -- Atomic because the changes have to be those of the same moment as the messages. Writes nothing.
 local epoch = epoch_of(KEYS[1], ARGV[1])
 if not epoch then return 'E' end
 local meta = call('GET', KEYS[2])
-if not meta then return 'B' .. epoch end
+if not meta then return needs_mark(epoch) end
 local _, at_epoch = struct.unpack('>BI4', meta)
-if at_epoch ~= epoch then return 'B' .. epoch end
+if at_epoch ~= epoch then return needs_mark(epoch) end
 
 local answer = {meta, '', ''}
 local first = call('XRANGE', KEYS[3], '-', '+', 'COUNT', 1)[1]

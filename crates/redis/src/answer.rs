@@ -44,8 +44,13 @@ pub(crate) fn texts(value: Value) -> Result<Vec<String>, CallError> {
 pub(crate) enum Need {
     /// The partition's epoch has to be opened.
     Epoch,
-    /// The conversation's mark has to be set in this epoch.
-    Mark(u32),
+    /// The conversation's mark has to be set.
+    Mark {
+        /// In this epoch.
+        epoch: u32,
+        /// When that was found, by the server's clock.
+        found_ms: u64,
+    },
 }
 
 /// Tells a need from an answer.
@@ -56,8 +61,11 @@ pub(crate) fn need(value: &Value) -> Option<Need> {
     match bytes.split_first() {
         Some((b'E', [])) => Some(Need::Epoch),
         Some((b'B', epoch)) => {
-            let epoch = std::str::from_utf8(epoch).ok()?.parse().ok()?;
-            Some(Need::Mark(epoch))
+            let (epoch, found_ms) = std::str::from_utf8(epoch).ok()?.split_once(' ')?;
+            Some(Need::Mark {
+                epoch: epoch.parse().ok()?,
+                found_ms: found_ms.parse().ok()?,
+            })
         }
         Some(_) | None => None,
     }

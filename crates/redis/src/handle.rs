@@ -32,7 +32,7 @@ use crate::{
     chores, history,
     holders::KEPT,
     io::Io,
-    link::{Call, CallError},
+    link::{Call, CallError, Link},
     owed::{Advance, Dropped},
     partition::{Keys, partition_of},
     receipts, scripts,
@@ -348,10 +348,10 @@ async fn present<S: Store>(
     conversation: &ConversationId,
 ) -> Result<Vec<UserId>, Unavailable> {
     let keys = Keys::of(conversation);
-    let link = io.node(keys.partition)?.link().await?;
     let mut all = cmd("HGETALL");
     all.arg(&keys.presence);
-    let all = link.send(&all).await?;
+    let ask = async |link: Rc<Link>| link.send(&all).await;
+    let all = io.read(keys.partition, ask).await?;
     let all: Vec<(String, String)> =
         Vec::from_redis_value(all).map_err(|error| CallError::Refused(error.to_string().into()))?;
     let mut has_dead = false;

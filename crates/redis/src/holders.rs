@@ -21,6 +21,9 @@ use tokio::time::Instant;
 pub(crate) const LEASE: Duration = Duration::from_secs(10);
 /// Between two renewals.
 pub(crate) const RENEW_EVERY: Duration = Duration::from_secs(2);
+/// A gateway that could not renew its own lease for so long judges nobody for as long: Redis was
+/// away, and the others are only now coming back, too.
+const BLIND: Duration = Duration::from_secs(5);
 /// How long users of a gateway that left may take to come back.
 pub(crate) const IN_TRANSIT: Duration = Duration::from_secs(6);
 /// How long Redis keeps a conversation's presence without anybody coming.
@@ -89,6 +92,7 @@ impl Holders {
 pub(crate) struct Leases {
     dead: RefCell<HashSet<String>>,
     renewed: Cell<Option<Instant>>,
+    judges_from: Cell<Option<Instant>>,
 }
 
 /// What a renewal showed.
@@ -104,7 +108,15 @@ impl Leases {
     /// have left.
     pub(crate) fn renewed(&self, at: Instant, own: &str, all: &[(String, i64)]) -> Renewal {
         let before = self.renewed.replace(Some(at));
-        let was_late = before.is_some_and(|before| at.duration_since(before) > LEASE);
+        let gap = before.map_or(Duration::ZERO, |before| at.duration_since(before));
+        let was_late = gap > LEASE;
+        if gap > BLIND {
+            self.judges_from.set(Some(at + BLIND));
+        }
+        if self.judges_from.get().is_some_and(|from| at < from) {
+            let died = Vec::new();
+            return Renewal { died, was_late };
+        }
         let now: HashSet<String> = all
             .iter()
             .filter(|(gateway, left_ms)| *left_ms < 0 && gateway != own)
@@ -162,6 +174,20 @@ mod tests {
                 .is_empty()
         );
         assert!(!leases.is_dead("other.0"));
+    }
+
+    #[test]
+    fn after_an_outage_the_others_get_time_to_come_back() {
+        let leases = Leases::default();
+        let at = Instant::now();
+        let after = |seconds| at + Duration::from_secs(seconds);
+        let ran_out = [lease("own", 10_000), lease("other", -1)];
+        leases.renewed(at, "own", &[lease("own", 1), lease("other", 1)]);
+
+        assert!(leases.renewed(after(12), "own", &ran_out).died.is_empty());
+        assert!(!leases.is_dead("other.0"));
+        assert!(leases.renewed(after(16), "own", &ran_out).died.is_empty());
+        assert_eq!(leases.renewed(after(18), "own", &ran_out).died, ["other"]);
     }
 
     #[test]

@@ -200,7 +200,36 @@ impl<S: Store> Io<S> {
         }
     }
 
-    /// Calls a script of a conversation until it needs nothing more: `call` is given the run.
+    /// Asks what may be asked again, until there is an answer.
+    pub(crate) async fn read(
+        &self,
+        partition: Partition,
+        question: impl AsyncFn(Rc<Link>) -> Result<Value, CallError>,
+    ) -> Result<Value, Unavailable> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let link = self.node(partition)?.link().await?;
+            match question(link).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) if Instant::now() > deadline => return Err(error.into()),
+                Err(error) => self.before_asking_again(error).await?,
+            }
+        }
+    }
+
+    /// What was only read may be read again, wherever the partition is then.
+    async fn before_asking_again(&self, error: CallError) -> Result<(), Unavailable> {
+        match error {
+            CallError::Elsewhere(_) => self.shards.look.notify_one(),
+            CallError::Unknown(_) => {}
+            CallError::Refused(_) => return Err(error.into()),
+        }
+        sleep(ELSEWHERE_PAUSE).await;
+        Ok(())
+    }
+
+    /// Calls a script that only reads a conversation until it needs nothing more: `call` is given
+    /// the run.
     pub(crate) async fn ask<'a>(
         self: &Rc<Self>,
         conversation: &ConversationId,
@@ -212,12 +241,10 @@ impl<S: Store> Io<S> {
             let link = self.node(keys.partition)?.link().await?;
             let answer = match link.call(&call(&link.run.0)).await {
                 Ok(answer) => answer,
-                Err(CallError::Elsewhere(_)) => {
-                    self.shards.look.notify_one();
-                    sleep(ELSEWHERE_PAUSE).await;
+                Err(error) => {
+                    self.before_asking_again(error).await?;
                     continue;
                 }
-                Err(error) => return Err(error.into()),
             };
             match answer::need(&answer) {
                 Some(need) => self.satisfy(conversation, keys, need).await?,
@@ -250,9 +277,10 @@ impl<S: Store> Io<S> {
                 }
                 opened
             }
-            Need::Mark(epoch) => {
+            Need::Mark { epoch, found_ms } => {
                 self.note_epoch(keys.partition, epoch);
-                self.mark(conversation, keys, epoch, &link).await
+                self.mark(conversation, keys, (epoch, found_ms), &link)
+                    .await
             }
         }
     }
@@ -262,7 +290,7 @@ impl<S: Store> Io<S> {
         &self,
         conversation: &ConversationId,
         keys: &Keys,
-        epoch: u32,
+        (epoch, found_ms): (u32, u64),
         link: &Link,
     ) -> Result<(), Unavailable> {
         let rows = match &self.store {
@@ -285,7 +313,8 @@ impl<S: Store> Io<S> {
             .with(u64::from(head.k))
             .with(base.map_or(0, |row| row.t.0))
             .with(base.map_or(0, |row| row.ordinal))
-            .with(base.map_or(0, |row| row.count));
+            .with(base.map_or(0, |row| row.count))
+            .with(found_ms);
         // Whatever it answers, the script that needed it asks again.
         match link.call(&call).await {
             Ok(_) | Err(CallError::Elsewhere(_)) => Ok(()),
@@ -387,6 +416,40 @@ impl<S: Store> Io<S> {
         });
     }
 
+    /// Reads the epochs as soon as the node has a link.
+    fn remember_soon(self: &Rc<Self>, node: &Rc<Node>) {
+        let (io, node) = (Rc::clone(self), Rc::clone(node));
+        tokio::task::spawn_local(async move {
+            let read = async { Ok(io.remember_epochs(&node, &*node.link().await?).await?) };
+            if let Err::<(), Unavailable>(error) = read.await {
+                tracing::debug!(%error, "the epochs could not be read");
+            }
+        });
+    }
+
+    /// Reads all epochs of a node. Without a store it is the gateways who remember which ones there
+    /// were, should Redis forget; what is opened later is announced.
+    pub(crate) async fn remember_epochs(
+        &self,
+        node: &Rc<Node>,
+        link: &Link,
+    ) -> Result<(), CallError> {
+        let own = self.shards.partitions(node);
+        let mut pipeline = Pipeline::new();
+        pipeline.ignore_errors();
+        for partition in &own {
+            pipeline.cmd("GET").arg(partition::epoch_key(*partition));
+        }
+        let answers: Vec<Value> = link.pipeline(&pipeline).await?;
+        for (partition, answer) in own.into_iter().zip(answers) {
+            let text = answer::text(answer).unwrap_or_default();
+            if let Some(epoch) = text.rsplit(' ').next().and_then(|text| text.parse().ok()) {
+                self.note_epoch(partition, epoch);
+            }
+        }
+        Ok(())
+    }
+
     /// The partitions of a node in which somebody here takes part.
     fn used_partitions(&self, node: &Rc<Node>) -> Vec<Partition> {
         let own = self.shards.partitions(node);
@@ -408,6 +471,7 @@ impl<S: Store> Watcher for Io<S> {
             self.metrics.doubts.of(RedisDoubt::NewRun).increment(1);
             self.table.doubt(&self.table.of(&own));
         }
+        self.remember_soon(node);
         if linked != Linked::First {
             let reconnects = &self.metrics.reconnects;
             reconnects.of(RedisConnection::Commands).increment(1);
@@ -474,6 +538,10 @@ impl<S: Store> Listener for Io<S> {
 
     fn on_misplaced(self: &Rc<Self>) {
         self.shards.look.notify_one();
+    }
+
+    fn on_open(self: &Rc<Self>, node: &Rc<Node>) {
+        self.remember_soon(node);
     }
 
     fn on_lost(self: &Rc<Self>, why: Loss) {

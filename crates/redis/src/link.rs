@@ -10,7 +10,9 @@ use std::{borrow::Cow, cell::Cell, sync::Arc, time::Duration};
 use parlance_core::ports::Unavailable;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, FromRedisValue, Pipeline,
-    RedisError, ServerErrorKind, Value, aio::MultiplexedConnection, cmd,
+    PushInfo, PushKind, RedisError, ServerErrorKind, Value,
+    aio::{MultiplexedConnection, SendError},
+    cmd,
 };
 use tokio::sync::Notify;
 
@@ -35,7 +37,7 @@ pub(crate) struct Link {
     connection: MultiplexedConnection,
     pub(crate) run: Run,
     has_ended: Cell<bool>,
-    end: Notify,
+    end: Arc<Notify>,
 }
 
 /// Why a command has no result.
@@ -145,10 +147,18 @@ impl Link {
     /// # Errors
     /// What went wrong, without the password.
     pub(crate) async fn connect(info: ConnectionInfo) -> Result<(Self, ServerFacts), CallError> {
+        let end = Arc::new(Notify::new());
+        let ends = Arc::clone(&end);
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(ANSWER_TIMEOUT))
-            .set_pipeline_buffer_size(UNSENT_COMMANDS);
+            .set_pipeline_buffer_size(UNSENT_COMMANDS)
+            .set_push_sender(move |push: PushInfo| -> Result<(), SendError> {
+                if push.kind == PushKind::Disconnection {
+                    ends.notify_one();
+                }
+                Ok(())
+            });
         let client = Client::open(info).map_err(error_of)?;
         let connection = client
             .get_multiplexed_async_connection_with_config(&config)
@@ -162,7 +172,7 @@ impl Link {
             connection,
             run: facts.run.clone(),
             has_ended: Cell::new(false),
-            end: Notify::new(),
+            end,
         };
         link.load_scripts().await?;
         Ok((link, facts))
@@ -213,14 +223,13 @@ impl Link {
     /// Nothing is sent over it any more.
     pub(crate) fn end(&self) {
         self.has_ended.set(true);
-        self.end.notify_waiters();
+        self.end.notify_one();
     }
 
-    /// Completes when it has ended.
+    /// Completes when it has ended, for the one who keeps it.
     pub(crate) async fn ended(&self) {
-        let end = self.end.notified();
         if !self.has_ended.get() {
-            end.await;
+            self.end.notified().await;
         }
     }
 

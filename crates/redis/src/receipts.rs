@@ -8,7 +8,14 @@ use parlance_core::{
 };
 use parlance_protocol::{ConversationId, MessageId, UserId};
 
-use crate::{answer, io::Io, link::Call, owed::Advance, partition::Keys, scripts, wire};
+use crate::{
+    answer,
+    io::Io,
+    link::{Call, Link},
+    owed::Advance,
+    partition::Keys,
+    scripts, wire,
+};
 
 /// Without a store, how long a conversation's cursors stay after the last move of one.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -49,12 +56,12 @@ async fn read<S: Store>(
     user: Option<&UserId>,
 ) -> Result<Vec<(UserId, Cursor)>, Unavailable> {
     let keys = Keys::of(conversation);
-    let link = io.node(keys.partition)?.link().await?;
     let mut call = Call::of(&scripts::CURSORS, [&*keys.read, &*keys.delivered]).with(limit as u64);
     if let Some(user) = user {
         call = call.with(user.as_str());
     }
-    let texts = answer::texts(link.call(&call).await?)?;
+    let ask = async |link: Rc<Link>| link.call(&call).await;
+    let texts = answer::texts(io.read(keys.partition, ask).await?)?;
     let cursors = texts.chunks_exact(3).map(|three| {
         Some((
             UserId::new(&three[0]).ok()?,

@@ -1,7 +1,6 @@
 //! How the adapter starts: it connects to every server, judges each, and only then serves.
 
 use std::{
-    collections::BTreeMap,
     rc::Rc,
     sync::{Arc, mpsc as sync_mpsc},
     thread,
@@ -9,7 +8,7 @@ use std::{
 };
 
 use parlance_core::store::{Partition, Store};
-use redis::{Pipeline, Value, cmd};
+use redis::cmd;
 use tokio::{
     runtime::Builder,
     sync::{mpsc, oneshot},
@@ -341,7 +340,7 @@ async fn look<S: Store>(io: &Rc<Io<S>>, node: &Rc<Node>) -> Result<ServerFacts, 
         );
     }
     check_layout(io, node, &link).await?;
-    remember_epochs(io, node, &link).await.map_err(found)?;
+    io.remember_epochs(node, &link).await.map_err(found)?;
     Ok(facts)
 }
 
@@ -369,29 +368,4 @@ async fn check_layout<S: Store>(io: &Rc<Io<S>>, node: &Rc<Node>, link: &Link) ->
         found,
         expected,
     }))
-}
-
-/// Without a store it is the gateways who remember which epochs there were, should Redis forget.
-async fn remember_epochs<S: Store>(
-    io: &Rc<Io<S>>,
-    node: &Rc<Node>,
-    link: &Link,
-) -> Result<(), CallError> {
-    let own = io.shards.partitions(node);
-    let mut pipeline = Pipeline::new();
-    pipeline.ignore_errors();
-    for partition in &own {
-        pipeline.cmd("GET").arg(partition::epoch_key(*partition));
-    }
-    let answers: Vec<Value> = link.pipeline(&pipeline).await?;
-    let texts = answers.into_iter().map(|value| answer::text(value).ok());
-    let epochs: BTreeMap<Partition, u32> = own
-        .into_iter()
-        .zip(texts)
-        .filter_map(|(partition, text)| Some((partition, text?.rsplit(' ').next()?.parse().ok()?)))
-        .collect();
-    for (partition, epoch) in epochs {
-        io.table.epochs.note(partition, epoch);
-    }
-    Ok(())
 }

@@ -50,6 +50,8 @@ pub(crate) trait Listener {
     fn on_epoch(self: &Rc<Self>, partition: Partition);
     /// The node has not got what was expected of it.
     fn on_misplaced(self: &Rc<Self>);
+    /// It hears from now on.
+    fn on_open(self: &Rc<Self>, node: &Rc<Node>);
     /// It begins anew, for this reason.
     fn on_lost(self: &Rc<Self>, why: Loss);
     /// A probe was heard.
@@ -114,6 +116,7 @@ impl Subscriber {
             match timeout(2 * ANSWER_TIMEOUT, self.open()).await {
                 Ok(Ok(open)) => {
                     retry = Retry::default();
+                    listener.on_open(&self.node);
                     let why = self.listen(open, &listener).await;
                     let partitions = listener.partitions(&self.node);
                     self.table.lost(&partitions);

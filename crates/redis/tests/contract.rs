@@ -8,7 +8,7 @@
 #[expect(dead_code, reason = "other tests use the rest")]
 mod support;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use parlance_core::store::NoStore;
 use parlance_redis::Redis;
@@ -73,10 +73,70 @@ impl Subject for Stored {
     }
 }
 
+/// As the user of the example, over TLS.
+struct Guarded {
+    backend: Option<Redis<MemoryStore>>,
+    server: redis::Redis,
+    store: Arc<MemoryStore>,
+}
+
+impl Guarded {
+    fn connect(server: &redis::Redis, store: &Arc<MemoryStore>) -> Redis<MemoryStore> {
+        let host = server
+            .url()
+            .replace("rediss://", "rediss://parlance:CHANGE-ME@");
+        let url = format!("{host}?ca={}", server.ca_file().display());
+        connect(&url, Some(Arc::clone(store)))
+    }
+}
+
+impl Subject for Guarded {
+    type Backend = Redis<MemoryStore>;
+
+    async fn fresh() -> Self {
+        // Fails when another test was first, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let users = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/redis/users.acl");
+        let setup = redis::Redis::setup().aclfile(Path::new(users));
+        let server = setup.tls().start();
+        let store = Arc::new(MemoryStore::default());
+        Self {
+            backend: Some(Self::connect(&server, &store)),
+            server,
+            store,
+        }
+    }
+
+    fn backend(&self) -> &Redis<MemoryStore> {
+        self.backend.as_ref().unwrap()
+    }
+
+    async fn reopened(mut self) -> Self {
+        drop(self.backend.take());
+        self.server.cmd(&["SCRIPT", "FLUSH"]);
+        self.backend = Some(Self::connect(&self.server, &self.store));
+        self
+    }
+}
+
+impl Drop for Guarded {
+    /// Nothing may have been refused.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let refused = self.server.cmd(&["ACL", "LOG"]);
+            assert!(refused.list().is_empty(), "refused: {refused:?}");
+        }
+    }
+}
+
 mod alone {
     parlance_testkit::contract_tests!(super::Alone);
 }
 
 mod stored {
     parlance_testkit::contract_tests!(super::Stored);
+}
+
+mod guarded {
+    parlance_testkit::contract_tests!(super::Guarded);
 }

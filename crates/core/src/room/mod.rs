@@ -309,6 +309,8 @@ pub struct Room {
     /// The sockets that are asked for a proof of receipt: of distinct users, the first that came.
     sampled: Vec<MemberKey>,
     empty_since: Option<Mono>,
+    /// Members were asked to reconnect elsewhere.
+    is_draining: bool,
 }
 
 /// How many sockets are asked for a proof of receipt.
@@ -343,6 +345,7 @@ impl Room {
             receipts: Receipts::default(),
             sampled: Vec::new(),
             empty_since: Some(now.mono),
+            is_draining: false,
         }
     }
 
@@ -371,6 +374,13 @@ impl Room {
 
     /// A member's socket is gone. Not called for members that the room closed itself.
     pub fn leave(&mut self, member: MemberKey, how: Departure, cx: &mut Context<'_>) {
+        // Who was asked to go elsewhere does not say goodbye by going, and may not have been seen
+        // there yet.
+        let how = if self.is_draining {
+            Departure::Lost
+        } else {
+            how
+        };
         self.remove(member, how, cx);
     }
 
@@ -472,6 +482,7 @@ impl Room {
     /// at a random time of its own, so that the other nodes are not met by all at once.
     pub fn on_drain(&mut self, within_ms: u64, cx: &mut Context<'_>) {
         let reason = parlance_protocol::ReconnectReason::Drain;
+        self.is_draining = true;
         for (index, member) in &mut self.members {
             if member.extended {
                 let after_ms = (cx.random)() % within_ms.saturating_add(1);
