@@ -136,10 +136,8 @@ impl Cluster {
 
     fn wait_until_settled(&self) {
         wait_until("all replicas to follow", SETTLED_WITHIN, || {
-            let follows = |node: &Redis| {
-                let mut node = node.connection();
-                node.info("role") == "slave" && node.info("master_link_status") == "up"
-            };
+            let follows =
+                |node: &Redis| node.says("role", "slave") && node.says("master_link_status", "up");
             let following = self.nodes.iter().filter(|node| follows(node)).count();
             following == MASTERS && self.all_serve()
         });

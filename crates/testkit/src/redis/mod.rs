@@ -308,6 +308,17 @@ impl Redis {
         self.connection().info(field)
     }
 
+    /// Whether the server answers, and has this field of `INFO` with this value.
+    fn says(&self, field: &str, value: &str) -> bool {
+        self.find_info(field).is_some_and(|found| found == value)
+    }
+
+    /// A field of `INFO`, if the server answers and has it.
+    fn find_info(&self, field: &str) -> Option<String> {
+        let connection = Connection::open(self.port, self.setup.login());
+        connection.ok()?.find_info(field)
+    }
+
     /// Processor time that the server has used so far.
     #[must_use]
     pub fn cpu_seconds(&self) -> f64 {

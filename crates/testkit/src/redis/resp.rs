@@ -128,13 +128,19 @@ impl Connection {
         })
     }
 
-    /// A field of `INFO`.
+    /// A field of `INFO`. Panics when there is none.
     pub fn info(&mut self, field: &str) -> String {
-        let info = self.cmd(&["INFO", "everything"]).text();
+        let found = self.find_info(field);
+        found.unwrap_or_else(|| panic!("INFO has no field {field}, or no answer came"))
+    }
+
+    /// A field of `INFO`, if the server answers and has it: in another role it has other fields,
+    /// and a change of the role ends connections.
+    pub(super) fn find_info(&mut self, field: &str) -> Option<String> {
+        let info = self.try_cmd(&["INFO", "everything"]).ok()?.ok()?.text();
         let mut fields = info.lines().filter_map(|line| line.split_once(':'));
-        let found = fields.find(|(name, _)| *name == field);
-        let (_, value) = found.unwrap_or_else(|| panic!("INFO has no field {field}"));
-        value.trim_end().to_owned()
+        let (_, value) = fields.find(|(name, _)| *name == field)?;
+        Some(value.trim_end().to_owned())
     }
 
     fn read(&mut self) -> io::Result<Value> {

@@ -92,7 +92,7 @@ impl Pair {
         let promoted = self.primary().port().to_string();
         wait_until("the promotion", PROMOTED_WITHIN, || {
             let agrees = |sentinel: &Redis| primary_port(sentinel) == promoted;
-            self.primary().info("role") == "master" && self.sentinels.iter().all(agrees)
+            self.primary().says("role", "master") && self.sentinels.iter().all(agrees)
         });
     }
 
@@ -118,8 +118,15 @@ impl Pair {
 
     fn wait_for_replica(&self) {
         self.wait_for_link("up");
-        let offset = |server: &Redis, field: &str| server.info(field).parse::<u64>().unwrap_or(0);
-        let written = offset(self.primary(), "master_repl_offset");
+        let offset = |server: &Redis, field: &str| {
+            let found = server.find_info(field);
+            found.and_then(|found| found.parse::<u64>().ok())
+        };
+        let mut written = None;
+        wait_until("the primary's offset", PROMOTED_WITHIN, || {
+            written = offset(self.primary(), "master_repl_offset");
+            written.is_some()
+        });
         wait_until("the replica to catch up", PROMOTED_WITHIN, || {
             offset(self.replica(), "slave_repl_offset") >= written
         });
@@ -128,7 +135,7 @@ impl Pair {
     fn wait_for_link(&self, state: &str) {
         let what = format!("the replica's link to be {state}");
         wait_until(&what, PROMOTED_WITHIN, || {
-            self.replica().info("master_link_status") == state
+            self.replica().says("master_link_status", state)
         });
     }
 

@@ -74,6 +74,8 @@ struct Running {
 pub struct Figures {
     /// How long it was talked.
     pub seconds: f64,
+    /// How long it took from the end of the talk until everything was right.
+    pub healed_seconds: f64,
     /// Offers, repeated ones too.
     pub sends: u64,
     /// Answers to them.
@@ -177,6 +179,7 @@ impl Traffic {
     pub async fn finish(mut self, promise: Promise) -> Figures {
         let seconds = self.began.elapsed().as_secs_f64();
         self.orders.send_replace(Order::Finish);
+        let hushed = Instant::now();
         let settled = |state: &State| state.live && state.unanswered == 0;
         self.wait("all outboxes to be empty", settled).await;
         let give_up = Instant::now() + SETTLED_WITHIN / 2;
@@ -197,7 +200,8 @@ impl Traffic {
             );
             sleep(POLL * 5).await;
         };
-        let figures = self.figures(&recording, seconds);
+        let mut figures = self.figures(&recording, seconds);
+        figures.healed_seconds = hushed.elapsed().as_secs_f64();
         self.orders.send_replace(Order::Leave);
         while let Some(ended) = self.tasks.join_next().await {
             ended.expect("a client does not panic");
@@ -248,6 +252,7 @@ impl Traffic {
         };
         Figures {
             seconds,
+            healed_seconds: 0.0,
             sends: self.map(|state| state.sends).iter().sum(),
             acknowledged: self.map(|state| state.acknowledged).iter().sum(),
             messages: rooms.clone().map(|room| room.history.len()).sum(),
@@ -290,14 +295,15 @@ impl fmt::Display for Figures {
         write!(
             formatter,
             "{} sends in {:.1} s, {} acks, {} messages, {} closes with and {} without a frame, \
-             {} resyncs",
+             {} resyncs, all right {:.1} s after the last",
             self.sends,
             self.seconds,
             self.acknowledged,
             self.messages,
             self.closed,
             self.cut,
-            self.resyncs
+            self.resyncs,
+            self.healed_seconds
         )
     }
 }
