@@ -213,7 +213,7 @@ pub(crate) async fn read_meta<S: Store>(
     conversation: &ConversationId,
 ) -> Result<Meta, Unavailable> {
     let keys = Keys::of(conversation);
-    let answer = io
+    let (answer, run) = io
         .ask(conversation, &keys, |run| {
             Call::of(&scripts::HEAD, [&*keys.epoch, &*keys.meta]).with(run.to_owned())
         })
@@ -225,5 +225,7 @@ pub(crate) async fn read_meta<S: Store>(
     let meta = Meta::unpack(packed);
     let meta = meta.map_err(|error| CallError::Refused(error.to_string().into()))?;
     io.note_epoch(keys.partition, meta.epoch);
+    io.confirm(conversation, keys.partition, meta.head, &run)
+        .await?;
     Ok(meta)
 }

@@ -7,11 +7,12 @@
 //! connection wrote. Meanwhile the next calls gather. When a replica has them, the news is published
 //! in their order, then they are answered. When none has them in time, the outcome is unknown: the
 //! entries stay, and their news goes out after the next WAIT that succeeds, unless the run ended,
-//! which may have taken them along.
+//! which may have taken them along. What is *read* may hold such entries, too: nobody is shown them
+//! before a WAIT after the reading succeeded.
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
-use parlance_core::ports::Unavailable;
+use parlance_core::{ports::Unavailable, store::Partition};
 use redis::{Cmd, Pipeline, ServerErrorKind, Value, cmd};
 use tokio::{
     sync::{
@@ -24,8 +25,9 @@ use tokio::{
 
 use crate::{
     answer,
-    link::{Call, CallError, Link, error_of},
+    link::{Call, CallError, Link, Run, error_of},
     node::{Node, Retry},
+    partition,
     shard_map::Speech,
 };
 
@@ -88,7 +90,7 @@ struct Submitted {
 
 /// The group commit of one node.
 pub(crate) struct Lane {
-    submit: UnboundedSender<Submitted>,
+    queue: UnboundedSender<Submitted>,
     link: RefCell<Option<Rc<Link>>>,
     changed: Notify,
 }
@@ -97,9 +99,9 @@ impl Lane {
     /// Starts it. It ends with its node.
     pub(crate) fn start(node: Rc<Node>, speech: Speech) -> Rc<Self> {
         // Bounded by the lines: one call per conversation.
-        let (submit, submitted) = unbounded_channel();
+        let (queue, submitted) = unbounded_channel();
         let lane = Rc::new(Self {
-            submit,
+            queue,
             link: RefCell::new(None),
             changed: Notify::new(),
         });
@@ -129,16 +131,41 @@ impl Lane {
     }
 
     async fn commit(&self, call: &Call<'_>, channel: &str, news: News) -> Result<Value, CallError> {
+        let (by_hash, with_text) = (call.command(true), call.command(false));
+        self.submit(by_hash, with_text, channel, news).await
+    }
+
+    /// Completes when a replica has everything that the master had when this was called, in this
+    /// run.
+    pub(crate) async fn confirm(&self, partition: Partition, run: &Run) -> Result<(), Unavailable> {
+        if self.link().await?.run != *run {
+            return Err(Unavailable::new("Redis: the master changed meanwhile"));
+        }
+        // WAIT speaks of writes, so there has to be one.
+        let mut write = cmd("SET");
+        write.arg(partition::tagged(partition, "w")).arg("");
+        let nothing = Box::new(|_: &Value| None);
+        self.submit(write.clone(), write, "", nothing).await?;
+        Ok(())
+    }
+
+    async fn submit(
+        &self,
+        by_hash: Cmd,
+        with_text: Cmd,
+        channel: &str,
+        news: News,
+    ) -> Result<Value, CallError> {
         let (answer, answered) = oneshot::channel();
         let submitted = Submitted {
-            by_hash: call.command(true),
-            with_text: call.command(false),
+            by_hash,
+            with_text,
             channel: channel.to_owned(),
             news,
             answer,
         };
         let ended = || CallError::Unknown("the connection was lost".into());
-        self.submit.send(submitted).map_err(|_| ended())?;
+        self.queue.send(submitted).map_err(|_| ended())?;
         answered.await.map_err(|_| ended())?
     }
 }

@@ -127,7 +127,7 @@ async fn read<S: Store>(
         What::Events => "events",
     };
     let bound = from.bound();
-    let answer = io
+    let (answer, run) = io
         .ask(conversation, &keys, |run| {
             let all = [&*keys.epoch, &*keys.meta, &*keys.log, &*keys.changes];
             Call::of(&scripts::RANGE, all)
@@ -140,6 +140,8 @@ async fn read<S: Store>(
         .await?;
     let piece = piece(answer).map_err(Unavailable::from)?;
     io.note_epoch(keys.partition, piece.meta.epoch);
+    io.confirm(conversation, keys.partition, piece.meta.head, &run)
+        .await?;
     Ok(piece)
 }
 

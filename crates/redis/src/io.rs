@@ -35,7 +35,7 @@ use crate::{
     commit::{Lane, Writer},
     epochs::Opener,
     holders::{Holders, Leases},
-    link::{Call, CallError, Link},
+    link::{Call, CallError, Link, Run},
     node::{Linked, Node, Watcher},
     owed::{Dropped, OwedCursors},
     partition::{self, Keys, partition_of},
@@ -188,12 +188,10 @@ impl<S: Store> Io<S> {
 
     /// The way of appends into a partition.
     pub(crate) async fn writer(&self, partition: Partition) -> Result<Writer, Unavailable> {
-        let node = self.node(partition)?;
         match self.durability {
-            Durability::Local => Ok(Writer::Local(node.link().await?)),
+            Durability::Local => Ok(Writer::Local(self.node(partition)?.link().await?)),
             Durability::Replicated => {
-                let lane = self.lanes.borrow().get(&node.label).cloned();
-                let lane = lane.ok_or_else(|| Unavailable::new("Redis: no way to commit"))?;
+                let lane = self.lane(partition)?;
                 let link = lane.link().await?;
                 Ok(Writer::Replicated { lane, link })
             }
@@ -235,7 +233,7 @@ impl<S: Store> Io<S> {
         conversation: &ConversationId,
         keys: &'a Keys,
         call: impl Fn(&str) -> Call<'a>,
-    ) -> Result<Value, Unavailable> {
+    ) -> Result<(Value, Run), Unavailable> {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             let link = self.node(keys.partition)?.link().await?;
@@ -248,12 +246,34 @@ impl<S: Store> Io<S> {
             };
             match answer::need(&answer) {
                 Some(need) => self.satisfy(conversation, keys, need).await?,
-                None => return Ok(answer),
+                None => return Ok((answer, link.run.clone())),
             }
         }
         Err(Unavailable::new(
             "Redis: the question went back and forth too long",
         ))
+    }
+
+    /// What was read up to `head` under `run` may be shown: a replica has it, if that is what an
+    /// acknowledgement means. What was heard of had been confirmed before.
+    pub(crate) async fn confirm(
+        &self,
+        conversation: &ConversationId,
+        partition: Partition,
+        head: Position,
+        run: &Run,
+    ) -> Result<(), Unavailable> {
+        if self.durability == Durability::Local || self.table.has_heard(conversation, head) {
+            return Ok(());
+        }
+        let lane = self.lane(partition)?;
+        lane.confirm(partition, run).await
+    }
+
+    fn lane(&self, partition: Partition) -> Result<Rc<Lane>, Unavailable> {
+        let node = self.node(partition)?;
+        let lane = self.lanes.borrow().get(&node.label).cloned();
+        lane.ok_or_else(|| Unavailable::new("Redis: no way to commit"))
     }
 
     /// Does what a script needs first.

@@ -201,6 +201,12 @@ impl Table {
         }
     }
 
+    /// Whether everything up to `head` was heard of, or read as it may be shown.
+    pub(crate) fn has_heard(&self, conversation: &ConversationId, head: Position) -> bool {
+        let rows = self.rows();
+        rows.get(conversation).is_some_and(|row| head <= row.head)
+    }
+
     /// A head that was read is known now.
     pub(crate) fn saw(&self, conversation: &ConversationId, head: Position) {
         if let Some(row) = self.rows().get_mut(conversation) {
