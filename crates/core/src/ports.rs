@@ -168,12 +168,22 @@ pub struct Replay {
     /// In order, `prev`-linked to each other.
     pub events: Vec<Replayed>,
     /// How many durable events follow the last of these. 0: the end was reached.
+    ///
+    /// With no events, and something remaining: what comes next is not kept any more.
     pub remaining: u64,
     /// The epoch of the conversation's partition when this was begun to be read.
     pub epoch: u32,
     /// The last position of the conversation at that time. It may be the mark with which an epoch
     /// begins (`n == 0`, `k == 0`), where no event stands.
     pub head: Position,
+}
+
+impl Replay {
+    /// Whether what comes next is not kept any more: nobody can go on from there by replaying.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.events.is_empty() && self.remaining > 0
+    }
 }
 
 /// One replayed event.

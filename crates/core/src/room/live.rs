@@ -159,6 +159,9 @@ impl Room {
     }
 
     fn splice_in(&mut self, page: Replay, cx: &mut Context<'_>) {
+        if page.is_cut() {
+            return self.skip_to(page.head, cx);
+        }
         for Replayed { entry, row } in page.events {
             if entry.position > self.head {
                 let original = (!self.stored_at_ack).then(|| Arc::new(entry.clone()));
@@ -170,6 +173,18 @@ impl Room {
         } else {
             self.entered(page.head);
         }
+    }
+
+    /// The room is behind what is kept of the log. Its members come back with `since`.
+    fn skip_to(&mut self, head: Position, cx: &mut Context<'_>) {
+        let members: Vec<MemberKey> = self.members().collect();
+        for member in members {
+            self.send_back(member, cx);
+        }
+        self.ring.clear();
+        self.head = head;
+        self.lineage.advance(head);
+        self.entered(head);
     }
 
     /// Nothing is read before some time has passed.

@@ -139,6 +139,13 @@ impl Ring {
         }
     }
 
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        while !self.items.is_empty() {
+            self.drop_oldest();
+        }
+    }
+
     fn drop_oldest(&mut self) {
         let Some(item) = self.items.pop_front() else {
             return;

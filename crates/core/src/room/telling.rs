@@ -4,7 +4,7 @@
 //! A resume and a socket that lagged behind the ring are the same thing and the same code: pages
 //! of history, asked for one by one as the socket takes them.
 
-use parlance_protocol::{MessageId, Position, ServerFrame};
+use parlance_protocol::{CloseCode, MessageId, Position, ServerFrame};
 
 use super::{
     Context, Counted, Effect, FrameSink, MemberKey, PROOF_MS, Request, ResumeSource, Room, State,
@@ -137,7 +137,7 @@ impl Room {
         page: &Replay,
         cx: &mut Context<'_>,
     ) {
-        let missed = page.events.len() as u64 + page.remaining;
+        let missed = page.remaining.saturating_add(page.events.len() as u64);
         if missed > self.settings.resume_events {
             cx.effects
                 .push(Effect::Count(Counted::Resume(ResumeSource::TooOld)));
@@ -335,6 +335,9 @@ impl Room {
 
     /// A page of history for a member that is behind the ring.
     pub(super) fn on_history(&mut self, key: MemberKey, page: &Replay, cx: &mut Context<'_>) {
+        if page.is_cut() {
+            return self.send_back(key, cx);
+        }
         let mut bytes = 0;
         for event in &page.events {
             let Some(member) = self.members.get_mut(index(key)) else {
@@ -364,6 +367,13 @@ impl Room {
             }
             cx.effects.push(Effect::Write(key));
         }
+    }
+
+    /// A member is behind what is kept of the log. It comes back with `since`, and is told then how
+    /// much it missed.
+    pub(super) fn send_back(&mut self, key: MemberKey, cx: &mut Context<'_>) {
+        let reason = "more was missed than the log keeps";
+        self.close(key, CloseCode::Resync, reason, cx);
     }
 
     /// Copies what the member should be written next into `sink`, whole frames, until `sink` holds
