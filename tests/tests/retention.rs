@@ -1,10 +1,5 @@
 //! What a gateway without a store says of messages that its log does not keep any more.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on should say where"
-)]
-
 use parlance_testkit::{
     client::Client,
     redis::Redis,

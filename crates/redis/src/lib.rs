@@ -3,12 +3,12 @@
 //! [`Redis`] implements [`parlance_core::ports::Backend`]. Gateways share nothing else: the order of
 //! a conversation, its recent history, who is there and who has read what stand in Redis, in keys
 //! that `docs/redis.md` lists; what has to be atomic is a script in `lua/`. One thread talks to
-//! Redis ([`io`]); shards send it jobs ([`handle`]) and hear through their feeds what the
-//! subscriptions bring ([`subscriber`], [`table`]).
+//! Redis (`io`); shards send it jobs (`handle`) and hear through their feeds what the
+//! subscriptions bring (`subscriber`, `table`).
 //!
 //! Redis acknowledges before it is safe, and fails over to replicas that lag. Nothing here assumes
 //! that a loss can be seen; everything assumes that it may have happened whenever a master's run
-//! changed: then the partition's next epoch is opened ([`epochs`]), ids go on above all earlier
+//! changed: then the partition's next epoch is opened (`epochs`), ids go on above all earlier
 //! ones, and every room reads again what survived.
 //!
 //! It stores nothing for good: that is a [`Store`]'s part. Without one, the log keeps what

@@ -672,9 +672,9 @@ mod tests {
 
         receipts.wrote_elsewhere(&ann, id(5));
         assert!(receipts.wants_proof());
-        receipts.heard(&ann, delivered(5));
+        let _ = receipts.heard(&ann, delivered(5));
         assert!(receipts.wants_proof(), "her own device is no proof");
-        receipts.heard(&bob, delivered(5));
+        let _ = receipts.heard(&bob, delivered(5));
         assert!(!receipts.wants_proof());
 
         receipts.wrote_elsewhere(&ann, id(6));
