@@ -28,12 +28,13 @@ run: ## build the server and start it for trying out; data stays in .parlance
 	cargo run --release --locked -p parlance -- serve --dev --data-dir .parlance
 
 # The build step makes the server with the same features as the tests, so that nothing is compiled
-# a second time when the black-box tests start it.
+# a second time when the black-box tests start it. Most tests wait for events, so there are more of
+# them at a time than cores; those that load the machine take turns.
 .PHONY: test
 test: lint ## check and test everything; installs the tools for it
 	$(call step,build,cargo build --locked --workspace --all-targets)
 	$(call step,examples in docs,cargo test --locked --workspace --doc --no-fail-fast)
-	$(call step,test,PARLANCE_BIN="$$(.ci/target-dir)/debug/parlance" cargo test --locked --workspace --lib --bins --tests --no-fail-fast)
+	$(call step,test,RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} PARLANCE_BIN="$$(.ci/target-dir)/debug/parlance" cargo test --locked --workspace --lib --bins --tests --no-fail-fast)
 
 .PHONY: lint
 lint: tools ## format, clippy, dependency rules, unused dependencies, docs

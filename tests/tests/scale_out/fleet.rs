@@ -1,7 +1,7 @@
 //! The gateways of a test, and how much it does to them.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Condvar, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -44,10 +44,28 @@ pub(crate) fn seconds_of(plan: &Plan, seconds: f64) -> u64 {
     (f64::from(plan.sends_per_second) * seconds) as u64
 }
 
-/// Held by a test in the full form, where two at a time would measure each other.
-pub(crate) fn turn() -> Option<MutexGuard<'static, ()>> {
-    static TURN: Mutex<()> = Mutex::new(());
-    full().then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner))
+/// Held by a test while it talks. In the full form two at a time would measure each other, and in
+/// the short one more than two would only wait for each other.
+pub(crate) struct Turn;
+
+static TALKING: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+/// Waits for one.
+pub(crate) fn turn() -> Turn {
+    let (talking, ended) = &TALKING;
+    let at_once = times(1, 2);
+    let talks = talking.lock().unwrap_or_else(PoisonError::into_inner);
+    let talks = ended.wait_while(talks, |talks| *talks >= at_once);
+    *talks.unwrap_or_else(PoisonError::into_inner) += 1;
+    Turn
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let (talking, ended) = &TALKING;
+        *talking.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        ended.notify_one();
+    }
 }
 
 /// Settings for load and quick drains.
