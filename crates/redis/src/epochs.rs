@@ -109,7 +109,7 @@ async fn open<S: Store>(
             None => next_by_itself(before, epochs.known(partition)),
         };
         if set(partition, link, &nonce, epoch).await? {
-            tracing::info!(partition = partition.0, epoch, "opened an epoch");
+            tracing::debug!(partition = partition.0, epoch, "opened an epoch");
             epochs.note(partition, epoch);
             return Ok(());
         }

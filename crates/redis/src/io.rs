@@ -489,7 +489,10 @@ impl<S: Store> Watcher for Io<S> {
         let own = self.shards.partitions(node);
         if linked == Linked::NewRun {
             self.metrics.doubts.of(RedisDoubt::NewRun).increment(1);
-            self.table.doubt(&self.table.of(&own));
+            let dirty = self.table.of(&own);
+            let conversations = dirty.len();
+            tracing::info!(conversations, "another run of Redis: all are read again");
+            self.table.doubt(&dirty);
         }
         self.remember_soon(node);
         if linked != Linked::First {
