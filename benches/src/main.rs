@@ -3,7 +3,10 @@
 //! Server and floor are pinned to one core, the generator to the other; they take turns, round by
 //! round, so that what else the machine does hits all alike. Ratios of medians are the figures;
 //! absolute numbers say something about this machine only.
+//!
+//! What the log costs Redis is measured in the same way, without a gateway around it.
 
+mod redis;
 mod servers;
 
 use std::{io::Write as _, time::Duration};
@@ -13,7 +16,7 @@ use clap::Parser;
 use parlance_loadgen::{fanout, process, storm};
 use servers::{Kind, Server};
 
-/// Measures fan-out and idle memory. Example: `bench --rounds 3`, `bench --only idle`.
+/// Measures fan-out, idle memory and Redis. Example: `bench --rounds 3`, `bench --only idle`.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// How often each server is measured.
@@ -34,7 +37,13 @@ struct Arguments {
     /// Connections for the idle memory.
     #[arg(long, default_value_t = 10_000)]
     connections: usize,
-    /// One part only.
+    /// Messages that count, per way of sending them to Redis and round.
+    #[arg(long, default_value_t = 60_000)]
+    redis_messages: u64,
+    /// Redis keeps an append-only file, synced every second.
+    #[arg(long)]
+    redis_aof: bool,
+    /// One part only. `redis` has the fan-out too.
     #[arg(long, value_enum)]
     only: Option<Part>,
 }
@@ -43,6 +52,20 @@ struct Arguments {
 enum Part {
     Fanout,
     Idle,
+    Redis,
+    RedisCpu,
+    RedisMemory,
+}
+
+impl Part {
+    /// Whether this is measured when `only` was asked for.
+    fn is_in(self, only: Option<Self>) -> bool {
+        match only {
+            None => true,
+            Some(Self::Redis) => self != Self::Idle,
+            Some(only) => self == only,
+        }
+    }
 }
 
 const SERVER_CORE: usize = 0;
@@ -51,10 +74,17 @@ const GENERATOR_CORE: usize = 1;
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     process::pin_to(GENERATOR_CORE)?;
-    if arguments.only != Some(Part::Idle) {
+    let only = arguments.only;
+    if Part::RedisCpu.is_in(only) {
+        redis::measure_cpu(&arguments)?;
+    }
+    if Part::RedisMemory.is_in(only) {
+        redis::measure_memory()?;
+    }
+    if Part::Fanout.is_in(only) {
         measure_fanout(&arguments)?;
     }
-    if arguments.only != Some(Part::Fanout) {
+    if Part::Idle.is_in(only) {
         measure_idle(&arguments)?;
     }
     Ok(())
@@ -78,7 +108,9 @@ fn measure_fanout(arguments: &Arguments) -> anyhow::Result<()> {
 
 fn one_fanout(kind: Kind, arguments: &Arguments) -> anyhow::Result<fanout::Report> {
     let server = Server::start(kind)?;
-    process::pin_process(server.pid(), SERVER_CORE)?;
+    for pid in server.pids() {
+        process::pin_process(pid, SERVER_CORE)?;
+    }
     let load = fanout::Fanout {
         address: server.address(),
         rooms: arguments.rooms,
@@ -87,7 +119,7 @@ fn one_fanout(kind: Kind, arguments: &Arguments) -> anyhow::Result<fanout::Repor
         content_bytes: 64,
         warm_up: Duration::from_secs(1),
         measured: Duration::from_secs(arguments.seconds),
-        server_pid: server.pid(),
+        server_pids: server.pids(),
     };
     fanout::run(&load, |room, member| {
         server.path(room, &format!("user-{room}-{member}"))
@@ -131,6 +163,16 @@ fn print_fanout(arguments: &Arguments, reports: &[Vec<fanout::Report>]) -> anyho
             reports.iter().map(|report| report.missing).sum::<u64>(),
             reports.iter().map(|report| report.duplicates).sum::<u64>(),
         )?;
+        if *kind == Kind::OnRedis {
+            let of_process =
+                |process| median(reports, |r| r.us_per_message(process).unwrap_or(f64::NAN));
+            writeln!(
+                out,
+                "  of it Redis: {:.2} us per message, {:.2} of what the gateway uses",
+                of_process(1),
+                of_process(1) / of_process(0)
+            )?;
+        }
         let busy = median(reports, fanout::Report::generator_busy);
         if busy > 0.9 {
             writeln!(

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use parlance_testkit::{server::Parlance, tokens::Claims};
+use parlance_testkit::{redis::Redis, server::Parlance, tokens::Claims};
 
 /// What is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,17 +18,20 @@ pub(crate) enum Kind {
     Synced,
     /// The same with the disk's synchronisation switched off, to see the gateway alone.
     Unsynced,
+    /// A gateway without a store, and the Redis that is its log; nothing is kept on the disk.
+    OnRedis,
 }
 
 impl Kind {
     /// The floor first: the others are compared with it.
-    pub(crate) const ALL: [Self; 3] = [Self::Floor, Self::Synced, Self::Unsynced];
+    pub(crate) const ALL: [Self; 4] = [Self::Floor, Self::Synced, Self::Unsynced, Self::OnRedis];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Floor => "raw send()",
             Self::Synced => "parlance, fsynced",
             Self::Unsynced => "parlance, not synced",
+            Self::OnRedis => "gateway and Redis",
         }
     }
 }
@@ -36,45 +39,56 @@ impl Kind {
 /// A running server. Dropping it ends it.
 pub(crate) enum Server {
     Floor { child: Child, address: SocketAddr },
-    Gateway(Box<Parlance>),
+    Gateway(Box<Parlance>, Option<Box<Redis>>),
 }
 
 impl Server {
     /// Starts one. Rates are raised out of the way of the load.
     pub(crate) fn start(kind: Kind) -> anyhow::Result<Self> {
-        let synced = match kind {
-            Kind::Floor => return start_floor(),
-            Kind::Synced => "true",
-            Kind::Unsynced => "false",
-        };
-        let gateway = Parlance::setup()
+        let setup = Parlance::setup()
             .set("shards", "1")
-            .set("log.sync", synced)
             .set("limits.actions_per_second", "0")
-            .set("limits.user_actions_per_second", "0")
-            .start();
-        Ok(Self::Gateway(Box::new(gateway)))
+            .set("limits.user_actions_per_second", "0");
+        let (setup, redis) = match kind {
+            Kind::Floor => return start_floor(),
+            Kind::Synced => (setup.set("log.sync", "true"), None),
+            Kind::Unsynced => (setup.set("log.sync", "false"), None),
+            Kind::OnRedis => {
+                let redis = Redis::setup().no_persistence().start();
+                (setup.gateway(&redis.url()), Some(Box::new(redis)))
+            }
+        };
+        Ok(Self::Gateway(Box::new(setup.start()), redis))
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         match self {
             Self::Floor { address, .. } => *address,
-            Self::Gateway(gateway) => gateway.address(),
+            Self::Gateway(gateway, _) => gateway.address(),
         }
     }
 
     pub(crate) fn pid(&self) -> u32 {
         match self {
             Self::Floor { child, .. } => child.id(),
-            Self::Gateway(gateway) => gateway.pid(),
+            Self::Gateway(gateway, _) => gateway.pid(),
         }
+    }
+
+    /// The process, and after it that of its Redis, if it has one.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        let redis = match self {
+            Self::Floor { .. } | Self::Gateway(_, None) => None,
+            Self::Gateway(_, Some(redis)) => Some(redis.pid()),
+        };
+        std::iter::once(self.pid()).chain(redis).collect()
     }
 
     /// The path, with its token, of `user` in conversation number `room`.
     pub(crate) fn path(&self, room: usize, user: &str) -> String {
         match self {
             Self::Floor { .. } => format!("/conversations/room-{room}/"),
-            Self::Gateway(gateway) => {
+            Self::Gateway(gateway, _) => {
                 let token = gateway.mint(&Claims::of(user));
                 format!("/conversations/room-{room}/?token={token}")
             }

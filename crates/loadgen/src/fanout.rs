@@ -36,8 +36,8 @@ pub struct Fanout {
     pub warm_up: Duration,
     /// Counted.
     pub measured: Duration,
-    /// Whose CPU time is counted.
-    pub server_pid: u32,
+    /// Whose CPU time is counted: the server, and what it does not work without.
+    pub server_pids: Vec<u32>,
 }
 
 /// What was seen.
@@ -47,8 +47,10 @@ pub struct Report {
     pub deliveries: u64,
     /// The counted time.
     pub elapsed: Duration,
-    /// CPU time of the server in it.
-    pub server_cpu: Duration,
+    /// CPU time of each server process in it.
+    pub server_cpu: Vec<Duration>,
+    /// How many members got each message.
+    pub members: usize,
     /// CPU time of this process in it.
     pub generator_cpu: Duration,
     /// From sending a message to the last member's having it, in microseconds.
@@ -66,10 +68,19 @@ impl Report {
         self.deliveries as f64 / self.elapsed.as_secs_f64()
     }
 
-    /// Microseconds of the server's CPU per delivery.
+    /// Microseconds of the CPU of all server processes per delivery.
     #[must_use]
     pub fn server_us_per_delivery(&self) -> f64 {
-        self.server_cpu.as_secs_f64() * 1e6 / self.deliveries.max(1) as f64
+        let all: Duration = self.server_cpu.iter().sum();
+        all.as_secs_f64() * 1e6 / self.deliveries.max(1) as f64
+    }
+
+    /// Microseconds of the CPU of one server process per message.
+    #[must_use]
+    pub fn us_per_message(&self, process: usize) -> Option<f64> {
+        let cpu = self.server_cpu.get(process)?;
+        let messages = self.deliveries.max(1) as f64 / self.members as f64;
+        Some(cpu.as_secs_f64() * 1e6 / messages)
     }
 
     /// How much of one core the generator used, 0 to 1.
@@ -149,15 +160,19 @@ impl Run<'_> {
         self.turn_until(&mut poll, Instant::now() + self.load.warm_up)?;
         self.deliveries = 0;
         self.latency_us.reset();
-        let (server, generator) = self.cpu()?;
+        let (servers, generator) = self.cpu()?;
         let begun = Instant::now();
         self.turn_until(&mut poll, begun + self.load.measured)?;
         let elapsed = begun.elapsed();
-        let (server_after, generator_after) = self.cpu()?;
+        let (servers_after, generator_after) = self.cpu()?;
+        let used = servers_after.iter().zip(&servers);
         Ok(Report {
             deliveries: self.deliveries,
             elapsed,
-            server_cpu: server_after.saturating_sub(server),
+            server_cpu: used
+                .map(|(after, before)| after.saturating_sub(*before))
+                .collect(),
+            members: self.load.members,
             generator_cpu: generator_after.saturating_sub(generator),
             latency_us: self.latency_us.clone(),
             duplicates: self.duplicates,
@@ -165,9 +180,11 @@ impl Run<'_> {
         })
     }
 
-    fn cpu(&self) -> anyhow::Result<(Duration, Duration)> {
+    fn cpu(&self) -> anyhow::Result<(Vec<Duration>, Duration)> {
         let own = process::cpu_time(std::process::id())?;
-        Ok((process::cpu_time(self.load.server_pid)?, own))
+        let pids = self.load.server_pids.iter();
+        let servers: anyhow::Result<_> = pids.map(|pid| process::cpu_time(*pid)).collect();
+        Ok((servers?, own))
     }
 
     fn turn_until(&mut self, poll: &mut Poll, end: Instant) -> anyhow::Result<()> {

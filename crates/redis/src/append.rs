@@ -147,13 +147,14 @@ async fn settle<S: Store>(
         .iter()
         .map(|one| prepare(io, conversation, keys, &one.draft))
         .collect();
-    let mut breaks = Vec::new();
+    let (mut breaks, mut looked_ms) = (Vec::new(), String::new());
     loop {
         if oldest.is_some_and(|since| since.elapsed() > TOO_OLD) {
             return Err(Unavailable::new("the append took too long"));
         }
         let writer = io.writer(keys.partition).await?;
-        let call = call(io, &writer, conversation, keys, &events, &breaks);
+        let looked = (&*breaks, &*looked_ms);
+        let call = call(io, &writer, conversation, keys, &events, looked);
         io.metrics.appends_in_flight.increment(events.len() as f64);
         let news = || news_of(events.iter().map(|event| event.body.clone()).collect());
         let answer = writer.append(&call, &keys.channel, news).await;
@@ -169,7 +170,8 @@ async fn settle<S: Store>(
         };
         match answered(answer)? {
             Answered::Needs(need) => io.satisfy(conversation, keys, need).await?,
-            Answered::NeedsLookUp(indices) => {
+            Answered::NeedsLookUp { indices, found_ms } => {
+                looked_ms = found_ms;
                 breaks = look_up(io, conversation, batch, &mut events, &indices).await?;
             }
             Answered::Settled(answers) => {
@@ -227,7 +229,7 @@ fn call<'a, S: Store>(
     conversation: &'a ConversationId,
     keys: &'a Keys,
     events: &'a [Prepared],
-    breaks: &'a [u8],
+    (breaks, looked_ms): (&'a [u8], &'a str),
 ) -> Call<'a> {
     let fixed = [
         &*keys.epoch,
@@ -245,7 +247,8 @@ fn call<'a, S: Store>(
         .with(conversation.as_str())
         .with(io.retention.entries)
         .with(io.retention_ms())
-        .with(breaks);
+        .with(breaks)
+        .with(looked_ms);
     for event in events {
         call = call
             .with(&*event.name)
@@ -261,7 +264,11 @@ fn call<'a, S: Store>(
 /// What the script says.
 enum Answered {
     Needs(Need),
-    NeedsLookUp(Vec<usize>),
+    NeedsLookUp {
+        indices: Vec<usize>,
+        /// By the server's clock.
+        found_ms: String,
+    },
     Settled(Vec<String>),
 }
 
@@ -272,9 +279,13 @@ fn answered(answer: Value) -> Result<Answered, CallError> {
     if let Value::BulkString(text) = &answer
         && let Some(indices) = text.strip_prefix(b"L")
     {
-        let indices = String::from_utf8_lossy(indices);
+        let text = String::from_utf8_lossy(indices);
+        let (found_ms, indices) = text.split_once(' ').unwrap_or_default();
         let indices = indices.split(',').filter_map(|index| index.parse().ok());
-        return Ok(Answered::NeedsLookUp(indices.collect()));
+        return Ok(Answered::NeedsLookUp {
+            indices: indices.collect(),
+            found_ms: found_ms.to_owned(),
+        });
     }
     Ok(Answered::Settled(answer::texts(answer)?))
 }
@@ -344,7 +355,10 @@ fn appended<S: Store>(
                 event: draft.event.clone(),
             })))
         }
-        Some(("D", position)) => {
+        Some(("D", answer)) => {
+            let (position, epoch) = answer.split_once(' ').unwrap_or_default();
+            let epoch = epoch.parse().map_err(|_| answer::unexpected(text))?;
+            io.note_epoch(keys.partition, epoch);
             let position = wire::position(position).map_err(garbled)?;
             Ok(Appended::Duplicate(position))
         }

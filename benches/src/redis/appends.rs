@@ -1,0 +1,250 @@
+//! Appends through the adapter itself, as a shard of a gateway makes them.
+//!
+//! A task has one message under way. It takes the conversations that it has to itself in turn, or
+//! shares one with other tasks: so many messages of one conversation are under way then.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context as _, bail};
+use parlance_core::{
+    entry::{Draft, Event},
+    ports::{
+        Appended, Backend as _, Bus as _, Cursor, Feed as _, Log as _, Presence as _,
+        Receipts as _, Unavailable,
+    },
+    store::{EpochRow, NameDigest, Named, Partition, Store},
+};
+use parlance_protocol::{ConversationId, LocalId, MessageId, UnixMicros, UserId};
+use parlance_redis::{Durability, Handle, Options, Redis, Retention, Topology};
+use parlance_testkit::redis::{self as testkit, PARTITIONS, tag};
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::{JoinSet, LocalSet},
+};
+
+/// A store that has nothing yet: entries wait in Redis to be stored.
+#[derive(Debug, Default)]
+pub(crate) struct EmptyStore {
+    epochs_opened: AtomicU32,
+}
+
+impl Store for EmptyStore {
+    async fn open_epoch(&self, _: Partition) -> Result<u32, Unavailable> {
+        Ok(self.epochs_opened.fetch_add(1, Ordering::Relaxed))
+    }
+
+    async fn epochs(&self, _: &ConversationId) -> Result<Vec<EpochRow>, Unavailable> {
+        Ok(Vec::new())
+    }
+
+    async fn look_up(
+        &self,
+        _: &ConversationId,
+        _: &UserId,
+        _: NameDigest,
+    ) -> Result<Vec<Named>, Unavailable> {
+        Ok(Vec::new())
+    }
+}
+
+/// What is behind the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Behind {
+    Store,
+    Nothing,
+}
+
+/// Whether messages have a `local_id`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LocalIds {
+    Given,
+    Left,
+}
+
+/// Messages to be sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    pub(crate) conversations: u64,
+    /// Messages under way. More than conversations: several in each.
+    pub(crate) tasks: u64,
+    /// Of each conversation; they take turns.
+    pub(crate) senders: u64,
+    pub(crate) content_bytes: usize,
+    pub(crate) local_ids: LocalIds,
+}
+
+impl Load {
+    /// Messages of one round: each task sends one to each of its conversations.
+    pub(crate) fn messages_per_round(&self) -> u64 {
+        self.conversations.max(self.tasks)
+    }
+}
+
+/// The adapter, and the runtime of a shard that uses it.
+pub(crate) struct Adapter {
+    handle: Handle<EmptyStore>,
+    shard: LocalSet,
+    runtime: Runtime,
+    _backend: Redis<EmptyStore>,
+}
+
+impl Adapter {
+    /// Connects to a server that nobody used before.
+    pub(crate) fn open(server: &testkit::Redis, behind: Behind) -> anyhow::Result<Self> {
+        let store = match behind {
+            Behind::Store => {
+                open_epochs_long_ago(server)?;
+                Some(Arc::new(EmptyStore::default()))
+            }
+            Behind::Nothing => None,
+        };
+        let options = Options {
+            topology: Topology::parse(&[server.url()])?,
+            durability: Durability::Local,
+            retention: Retention {
+                entries: 10_000,
+                age: Duration::from_secs(7 * 24 * 60 * 60),
+            },
+            start_deadline: Duration::from_secs(10),
+        };
+        let backend = Redis::connect(options, store)?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let shard = LocalSet::new();
+        let (handle, mut feed) = shard.block_on(&runtime, async { backend.attach() });
+        shard.spawn_local(async move { while feed.next().await.is_some() {} });
+        Ok(Self {
+            handle,
+            shard,
+            runtime,
+            _backend: backend,
+        })
+    }
+
+    /// Hears the conversations from now on.
+    pub(crate) fn subscribe(&self, conversations: u64) -> anyhow::Result<()> {
+        self.shard.block_on(&self.runtime, async {
+            for index in 0..conversations {
+                self.handle.subscribe(&conversation(index)?).await?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Sends the rounds of a load. No round may be sent twice. Gives how many messages they were.
+    pub(crate) fn append(&self, load: Load, rounds: std::ops::Range<u64>) -> anyhow::Result<u64> {
+        let messages = (rounds.end - rounds.start) * load.messages_per_round();
+        self.shard.block_on(&self.runtime, async {
+            let mut tasks = JoinSet::new();
+            for task in 0..load.tasks {
+                tasks.spawn_local(send(self.handle.clone(), load, task, rounds.clone()));
+            }
+            while let Some(done) = tasks.join_next().await {
+                done.context("a task that sends")??;
+            }
+            Ok(messages)
+        })
+    }
+
+    /// Users come and move both cursors, so many in each of so many conversations.
+    pub(crate) fn people(&self, conversations: u64, users: u64) -> anyhow::Result<()> {
+        self.shard.block_on(&self.runtime, async {
+            for index in 0..conversations {
+                self.people_of(&conversation(index)?, users).await?;
+            }
+            Ok(())
+        })
+    }
+
+    async fn people_of(&self, conversation: &ConversationId, users: u64) -> anyhow::Result<()> {
+        let id = MessageId::new(1).context("1 is an id")?;
+        let cursor = Cursor {
+            delivered: id,
+            read: id,
+        };
+        let at = now()?;
+        for user in 0..users {
+            let user = UserId::new(&format!("user-{user:08}"))?;
+            self.handle.join(conversation, &user, at);
+            let none = Arc::from([]);
+            self.handle.advance(conversation, &user, cursor, at, none);
+        }
+        let users = usize::try_from(users)?;
+        // Both are told to Redis without an answer: what it has says when it is done.
+        while self.handle.present(conversation).await?.len() < users
+            || self.handle.cursors(conversation, users).await?.len() < users
+        {}
+        Ok(())
+    }
+}
+
+/// A store is asked for each `local_id` during the first ten minutes of an epoch. That is not what
+/// is measured, so the epochs are made to be old.
+fn open_epochs_long_ago(server: &testkit::Redis) -> anyhow::Result<()> {
+    let mut connection = server.connection();
+    let (run_id, replication_id) = (connection.info("run_id"), connection.info("master_replid"));
+    let hour = Duration::from_secs(60 * 60);
+    let opened_ms = (SystemTime::now() - hour)
+        .duration_since(UNIX_EPOCH)?
+        .as_millis();
+    let epoch = format!("{}{} {opened_ms:013} 0", &run_id[..8], &replication_id[..8]);
+    for partition in 0..PARTITIONS {
+        connection.cmd(&["SET", &format!("{}:e", tag(partition)), &epoch]);
+    }
+    Ok(())
+}
+
+async fn send(
+    handle: Handle<EmptyStore>,
+    load: Load,
+    task: u64,
+    rounds: std::ops::Range<u64>,
+) -> anyhow::Result<()> {
+    let first = task % load.conversations;
+    let own = (first..load.conversations).step_by(usize::try_from(load.tasks)?);
+    let own: Vec<ConversationId> = own.map(conversation).collect::<anyhow::Result<_>>()?;
+    let place = task / load.conversations;
+    for round in rounds {
+        let draft = draft(&load, place, round)?;
+        for conversation in &own {
+            match handle.append(conversation, draft.clone()).await? {
+                Appended::New(_) => {}
+                other @ (Appended::Duplicate(_) | Appended::Conflict | Appended::TooMany) => {
+                    bail!("a new message was taken for {other:?}")
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn draft(load: &Load, place: u64, round: u64) -> anyhow::Result<Draft> {
+    let local_id = match load.local_ids {
+        LocalIds::Given => Some(LocalId::new(&format!("{place:03}-{round:016}"))?),
+        LocalIds::Left => None,
+    };
+    Ok(Draft {
+        sender: UserId::new(&format!("user-{}", (place + round) % load.senders))?,
+        local_id,
+        retry: false,
+        event: Event::Message {
+            content: "x".repeat(load.content_bytes).into(),
+        },
+        at: now()?,
+        restores: None,
+    })
+}
+
+fn conversation(index: u64) -> anyhow::Result<ConversationId> {
+    Ok(ConversationId::new(&format!("room-{index}"))?)
+}
+
+fn now() -> anyhow::Result<UnixMicros> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    Ok(UnixMicros(u64::try_from(since.as_micros())?))
+}
