@@ -204,7 +204,9 @@ impl Room {
     /// An edit or a delete: first the message is looked up, and later actions wait.
     fn change(&mut self, key: MemberKey, change: Change, cx: &mut Context<'_>) {
         let subject = change.subject();
-        if !self.lineage.contains(change.message_id) {
+        // What is above the head may have been told by another node that heard of it first.
+        let is_known = self.lineage.contains(change.message_id);
+        if !is_known && change.message_id <= self.head.id {
             let error = format!("unknown message id {}", change.message_id);
             return self.refuse(key, &subject, ErrorCode::UnknownMessage, error, cx);
         }
