@@ -44,10 +44,12 @@ lint: tools ## format, clippy, dependency rules, unused dependencies, docs
 	$(call step,unused dependencies,cargo machete)
 	$(call step,docs,RUSTDOCFLAGS=-Dwarnings cargo doc --locked --workspace --no-deps)
 
+# Everything is built by one command: others would choose other features and build it again, and the
+# bench by itself looks for the server where tests have it.
 .PHONY: bench
 bench: ## measure the server next to its floor; pass options as ARGS="…"
 	cargo build --release --locked -p parlance -p parlance-benches
-	cargo run --release --locked -p parlance-benches --bin bench -- $(ARGS)
+	PARLANCE_BIN="$$(.ci/target-dir)/release/parlance" "$$(.ci/target-dir)/release/bench" $(ARGS)
 
 .PHONY: tools
 tools:
