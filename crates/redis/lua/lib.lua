@@ -40,6 +40,16 @@ end
 -- What has to be done first: the mark of this epoch, from what the store says after this moment.
 local function needs_mark(epoch) return 'B' .. epoch .. ' ' .. whole(now_ms()) end
 
+-- Names are kept in generations of a day, capped in each; a hash's field "s" says when it began and
+-- up to which position the generation before reaches, if there is one.
+local NAMES, DAY_US, NAMES_MAX, NAMES_KEPT_MS = '>I7I7I3', 86400000000, 20000, 172800000
+-- In a younger epoch everything is looked up; what the store said is believed for so long.
+local OLD_ENOUGH_MS, BELIEVED_MS = 600000, 10000
+local HOUR_US, TRIM_EVERY = 3600000000, 64
+
+-- The dedupe hash of the generation before.
+local function older(key) return (string.gsub(key, ':d:', ':D:', 1)) end
+
 local function is_above(id, k, other_id, other_k)
   return id > other_id or (id == other_id and k > other_k)
 end

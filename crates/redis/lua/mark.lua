@@ -51,11 +51,10 @@ local position = place(epoch * PER_EPOCH, 0)
 local text = place(id, k) .. ' ' .. whole(t) .. ' ' .. whole(ordinal) .. ' ' .. whole(count) .. ' {"mark":true}'
 call('XADD', KEYS[3], position, 'm', text)
 call('SET', KEYS[2], struct.pack(META, VERSION, epoch, 0, 0, t, ordinal, count, stored_id, stored_k) .. kept)
-local told = position .. ' ' .. text
 if has_store then
-  call('XADD', KEYS[4], '*', ARGV[6], told)
+  call('XADD', KEYS[4], '*', ARGV[6], text)
 else
   call('PEXPIRE', KEYS[3], ARGV[8])
 end
-call(ARGV[4], ARGV[5], 'E' .. told)
+call(ARGV[4], ARGV[5], text)
 return 'O'

@@ -15,7 +15,7 @@ use std::{
 use parlance_core::{
     entry::{Draft, Entry},
     ports::{Appended, Unavailable},
-    store::{Named, Store},
+    store::{NameDigest, Named, Store},
 };
 use parlance_protocol::{ConversationId, Position};
 use redis::Value;
@@ -128,12 +128,18 @@ async fn run<S: Store>(io: Rc<Io<S>>, conversation: ConversationId) {
 /// An event as the script takes it.
 struct Prepared {
     names_key: String,
-    name: Vec<u8>,
-    content: [u8; 4],
-    at: u64,
+    /// Name and content digest, or nothing.
+    named: Vec<u8>,
     kind: String,
     looked: Vec<u8>,
     body: String,
+}
+
+/// What the store said, and when it was found to be needed.
+#[derive(Default)]
+struct Looked {
+    breaks: Vec<u8>,
+    found_ms: String,
 }
 
 async fn settle<S: Store>(
@@ -147,14 +153,13 @@ async fn settle<S: Store>(
         .iter()
         .map(|one| prepare(io, conversation, keys, &one.draft))
         .collect();
-    let (mut breaks, mut looked_ms) = (Vec::new(), String::new());
+    let mut looked = None;
     loop {
         if oldest.is_some_and(|since| since.elapsed() > TOO_OLD) {
             return Err(Unavailable::new("the append took too long"));
         }
         let writer = io.writer(keys.partition).await?;
-        let looked = (&*breaks, &*looked_ms);
-        let call = call(io, &writer, conversation, keys, &events, looked);
+        let call = call(io, &writer, conversation, keys, &events, looked.as_ref());
         io.metrics.appends_in_flight.increment(events.len() as f64);
         let news = || news_of(events.iter().map(|event| event.body.clone()).collect());
         let answer = writer.append(&call, &keys.channel, news).await;
@@ -171,8 +176,8 @@ async fn settle<S: Store>(
         match answered(answer)? {
             Answered::Needs(need) => io.satisfy(conversation, keys, need).await?,
             Answered::NeedsLookUp { indices, found_ms } => {
-                looked_ms = found_ms;
-                breaks = look_up(io, conversation, batch, &mut events, &indices).await?;
+                let breaks = look_up(io, conversation, batch, &mut events, &indices).await?;
+                looked = Some(Looked { breaks, found_ms });
             }
             Answered::Settled(answers) => {
                 let results = answers.iter().zip(batch);
@@ -193,11 +198,12 @@ fn news_of(bodies: Vec<String>) -> impl Fn(&Value) -> Option<String> {
             let Value::BulkString(text) = answer else {
                 return None;
             };
-            let facts = std::str::from_utf8(text).ok()?.strip_prefix('N')?;
+            let answer = std::str::from_utf8(text).ok()?.strip_prefix('N')?;
+            let (_, facts) = answer.split_once(' ')?;
             Some(format!("{facts} {body}"))
         });
         let lines: Vec<String> = lines.collect();
-        (!lines.is_empty()).then(|| format!("E{}", lines.join("\n")))
+        (!lines.is_empty()).then(|| lines.join("\n"))
     }
 }
 
@@ -209,15 +215,14 @@ fn prepare<S: Store>(
 ) -> Prepared {
     let name = digest::name_of(draft);
     let asks = draft.retry && name.is_some() && io.store.is_some();
+    let named = |name: NameDigest| [&name.0[..], &digest::content_of(&draft.event).0].concat();
     Prepared {
         names_key: match name {
             Some(_) => keys.names(conversation, &draft.sender),
             None => keys.meta.clone(),
         },
-        name: name.map_or_else(Vec::new, |name| name.0.to_vec()),
-        content: digest::content_of(&draft.event).0,
-        at: draft.at.0,
-        kind: wire::kind(&draft.event),
+        named: name.map_or_else(Vec::new, named),
+        kind: wire::kind(&draft.event, draft.at),
         looked: if asks { b"?".to_vec() } else { Vec::new() },
         body: wire::body(&draft.sender, draft.local_id.as_ref(), &draft.event),
     }
@@ -229,36 +234,35 @@ fn call<'a, S: Store>(
     conversation: &'a ConversationId,
     keys: &'a Keys,
     events: &'a [Prepared],
-    (breaks, looked_ms): (&'a [u8], &'a str),
+    looked: Option<&'a Looked>,
 ) -> Call<'a> {
-    let fixed = [
-        &*keys.epoch,
-        &*keys.meta,
-        &*keys.log,
-        &*keys.changes,
-        &*keys.ingest,
-    ];
+    let fixed = [&*keys.epoch, &*keys.meta, &*keys.log];
+    let ingest = io.store.is_some().then_some(&*keys.ingest);
     let names = events.iter().map(|event| &*event.names_key);
-    let mut call = Call::of(&scripts::APPEND, fixed.into_iter().chain(names))
-        .with(writer.run())
-        .with(io.log_mode())
-        .with(writer.publishing(io.shards.speech()))
-        .with(&*keys.channel)
-        .with(conversation.as_str())
-        .with(io.retention.entries)
-        .with(io.retention_ms())
-        .with(breaks)
-        .with(looked_ms);
+    let all = fixed.into_iter().chain(ingest).chain(names);
+    let mode = match io.store {
+        Some(_) => 's',
+        None => 'l',
+    };
+    let publishing = writer.publishing(io.shards.speech());
+    let call = Call::of(&scripts::APPEND, all)
+        .with(format!("{}{mode}{publishing}", writer.run()))
+        .with(&*keys.channel);
+    let mut call = match io.store {
+        Some(_) => call.with(conversation.as_str()),
+        None => call.with(format!("{} {}", io.retention.entries, io.retention_ms())),
+    };
     for event in events {
         call = call
-            .with(&*event.name)
-            .with(&event.content[..])
-            .with(event.at)
+            .with(&*event.named)
             .with(&*event.kind)
             .with(&*event.looked)
             .with(&*event.body);
     }
-    call
+    match looked {
+        Some(looked) => call.with(&*looked.breaks).with(&*looked.found_ms),
+        None => call,
+    }
 }
 
 /// What the script says.

@@ -57,11 +57,12 @@ impl Writer {
         }
     }
 
-    /// The script's publishing command.
-    pub(crate) fn publishing(&self, speech: Speech) -> &'static str {
-        match self {
-            Self::Local(_) => speech.publish(),
-            Self::Replicated { .. } => "later",
+    /// How the append script is to publish, in its letters.
+    pub(crate) fn publishing(&self, speech: Speech) -> char {
+        match (self, speech) {
+            (Self::Local(_), Speech::Plain) => 'p',
+            (Self::Local(_), Speech::Sharded) => 's',
+            (Self::Replicated { .. }, Speech::Plain | Speech::Sharded) => 'w',
         }
     }
 

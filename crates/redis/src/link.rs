@@ -274,6 +274,8 @@ pub(crate) fn error_of(error: RedisError) -> CallError {
             | ServerErrorKind::BusyLoading
             | ServerErrorKind::ReadOnly,
         ) => CallError::Elsewhere(reason),
+        // What a script meets that touches, in a slot that moves, a key which is not there (yet).
+        ErrorKind::Server(_) if reason.contains("non local key") => CallError::Elsewhere(reason),
         ErrorKind::Server(_) | ErrorKind::Extension => CallError::Refused(reason),
         ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig => {
             CallError::Refused(reason)

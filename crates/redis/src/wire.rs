@@ -1,8 +1,10 @@
 //! What stands in the log and travels over pub/sub.
 //!
 //! An entry is a text: `<prev> <t> <ordinal> <count> <body>`, positions written as stream ids
-//! (`456-0`), the body as JSON with short keys, so that `redis-cli` shows what is there. A piece on
-//! a channel begins with a letter for its kind.
+//! (`456-0`), the body as JSON with short keys, so that `redis-cli` shows what is there. In the log
+//! its id is its position; over pub/sub the text travels as it is, since the position follows from
+//! the one before and the kind of event. A piece on a channel that is no entry begins with a sign for
+//! its kind.
 
 use std::sync::Arc;
 
@@ -24,6 +26,7 @@ const fn garbled(what: &'static str) -> Garbled {
     Garbled { what }
 }
 
+const SHORT_ENTRY: Garbled = garbled("an entry that is too short");
 pub(crate) const SHORT: Garbled = garbled("a packed end of a conversation");
 pub(crate) const NO_EVENT: Garbled = garbled("no event where one stands");
 pub(crate) const VERSION: Garbled = garbled("a version that this program does not know");
@@ -102,12 +105,13 @@ pub(crate) fn body(sender: &UserId, local_id: Option<&LocalId>, event: &Event) -
     serde_json::to_string(&body).expect("texts and numbers can always be written")
 }
 
-/// What an event is, in one word.
-pub(crate) fn kind(event: &Event) -> String {
+/// What an event is and when it came, as the append script takes it.
+pub(crate) fn kind(event: &Event, at: UnixMicros) -> String {
+    let at = at.0;
     match event {
-        Event::Message { .. } => "m".to_owned(),
-        Event::Edit { message_id, .. } => format!("e{message_id}"),
-        Event::Delete { message_id } => format!("d{message_id}"),
+        Event::Message { .. } => format!("m{at}"),
+        Event::Edit { message_id, .. } => format!("e{message_id} {at}"),
+        Event::Delete { message_id } => format!("d{message_id} {at}"),
     }
 }
 
@@ -133,11 +137,21 @@ fn number(text: &str) -> Result<u64, Garbled> {
 
 /// `<position> <prev> <t> <ordinal> <count>`, and what follows.
 pub(crate) fn facts(text: &str) -> Result<(Facts, &str), Garbled> {
-    let mut parts = text.splitn(6, ' ');
-    let mut next = || parts.next().ok_or(garbled("an entry that is too short"));
+    let (at, rest) = text.split_once(' ').ok_or(SHORT_ENTRY)?;
+    facts_at(|_| position(at), rest)
+}
+
+/// `<prev> <t> <ordinal> <count>`, and what follows; the position may follow from the one before.
+fn facts_at(
+    at: impl FnOnce(Position) -> Result<Position, Garbled>,
+    text: &str,
+) -> Result<(Facts, &str), Garbled> {
+    let mut parts = text.splitn(5, ' ');
+    let mut next = || parts.next().ok_or(SHORT_ENTRY);
+    let prev = position(next()?)?;
     let facts = Facts {
-        position: position(next()?)?,
-        prev: position(next()?)?,
+        position: at(prev)?,
+        prev,
         t: UnixMicros(number(next()?)?),
         ordinal: number(next()?)?,
         count: number(next()?)?,
@@ -145,12 +159,46 @@ pub(crate) fn facts(text: &str) -> Result<(Facts, &str), Garbled> {
     Ok((facts, parts.next().unwrap_or_default()))
 }
 
-/// An entry: its facts and its body.
+/// An entry of the log: its position, its facts and its body.
 pub(crate) fn entry(text: &str) -> Result<Read, Garbled> {
     let (facts, body) = facts(text)?;
+    Ok(read(facts, said(body)?))
+}
+
+/// An entry as it is published, without its position.
+fn published(text: &str) -> Result<Read, Garbled> {
+    let body = text.splitn(5, ' ').nth(4).ok_or(SHORT_ENTRY)?;
+    let said = said(body)?;
+    let (facts, _) = facts_at(|prev| after(prev, said.as_ref()), text)?;
+    Ok(read(facts, said))
+}
+
+/// The position of what follows `prev`.
+fn after(prev: Position, said: Option<&Said>) -> Result<Position, Garbled> {
+    let position = match said.map(|said| &said.event) {
+        Some(Event::Message { .. }) => MessageId::new(prev.id.get() + 1).map(Position::of),
+        Some(Event::Edit { .. } | Event::Delete { .. }) => Some(Position {
+            id: prev.id,
+            k: prev.k.saturating_add(1),
+        }),
+        // A mark stands where nobody is told; whoever hears of it reads.
+        None => Some(prev),
+    };
+    position.ok_or(garbled("a position"))
+}
+
+/// What somebody said.
+struct Said {
+    sender: UserId,
+    local_id: Option<LocalId>,
+    event: Event,
+}
+
+/// `None`: a mark.
+fn said(body: &str) -> Result<Option<Said>, Garbled> {
     let body: Body<'_> = serde_json::from_str(body).map_err(|_| garbled("a body"))?;
     if body.mark {
-        return Ok(Read::Mark { prev: facts.prev });
+        return Ok(None);
     }
     let id = |id| MessageId::new(id).ok_or(garbled("a message id"));
     let event = match (body.m, body.e, body.d) {
@@ -167,17 +215,28 @@ pub(crate) fn entry(text: &str) -> Result<Read, Garbled> {
         _ => return Err(garbled("a kind of event")),
     };
     let local_id = body.l.map(|name| LocalId::new(&name)).transpose();
+    Ok(Some(Said {
+        sender: UserId::new(&body.s).map_err(|_| garbled("a sender"))?,
+        local_id: local_id.map_err(|_| garbled("a local_id"))?,
+        event,
+    }))
+}
+
+fn read(facts: Facts, said: Option<Said>) -> Read {
+    let Some(said) = said else {
+        return Read::Mark { prev: facts.prev };
+    };
     let entry = Entry {
         position: facts.position,
         prev: facts.prev,
         t: facts.t,
         ordinal: facts.ordinal,
-        sender: UserId::new(&body.s).map_err(|_| garbled("a sender"))?,
-        local_id: local_id.map_err(|_| garbled("a local_id"))?,
-        event,
+        sender: said.sender,
+        local_id: said.local_id,
+        event: said.event,
     };
     let count = facts.count;
-    Ok(Read::Event(Logged { entry, count }))
+    Read::Event(Logged { entry, count })
 }
 
 /// A line of typing as it travels.
@@ -235,9 +294,9 @@ pub(crate) const DROPPED: &str = "?";
 pub(crate) fn push(payload: &str, mut hear: impl FnMut(Heard)) -> Result<(), Garbled> {
     let mut chars = payload.chars();
     match chars.next() {
-        Some('E') => {
-            for line in chars.as_str().split('\n') {
-                hear(match entry(line)? {
+        Some('0'..='9') => {
+            for line in payload.split('\n') {
+                hear(match published(line)? {
                     Read::Event(logged) => Heard::Entry(Arc::new(logged.entry)),
                     // The epoch changed, and that has to be read.
                     Read::Mark { .. } => Heard::Doubt,
@@ -377,6 +436,28 @@ mod tests {
         }
 
         #[test]
+        fn what_is_published_is_heard_with_its_position(
+            event in any_event(),
+            n in 1..1_u64 << 52,
+            k in 0..9_u32,
+        ) {
+            let sender = UserId::new("ann").unwrap();
+            let prev = Position { id: id(n), k };
+            let position = match &event {
+                Event::Message { .. } => Position::of(id(n + 1)),
+                Event::Edit { .. } | Event::Delete { .. } => Position { id: id(n), k: k + 1 },
+            };
+            let body = body(&sender, None, &event);
+            let told = format!("{} 123 5 6 {body}", stream_id(prev));
+            let logged = entry(&format!("{} {told}", stream_id(position))).unwrap();
+            let Read::Event(Logged { entry, .. }) = logged else { panic!("a mark") };
+            let mut heard = Vec::new();
+            push(&format!("{told}\n{told}"), |piece| heard.push(piece)).unwrap();
+            let expected = Heard::Entry(Arc::new(entry));
+            prop_assert_eq!(heard, [expected.clone(), expected]);
+        }
+
+        #[test]
         fn ephemerals_are_heard_as_they_were_said(said in any_ephemeral()) {
             let mut heard = Vec::new();
             push(&ephemeral(&said), |piece| heard.push(piece)).unwrap();
@@ -384,7 +465,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_comes_is_heard_or_refused(payload in "\\PC{0,60}|[ET+C?-][0-9 ,{}\"a-z-]{0,60}") {
+        fn whatever_comes_is_heard_or_refused(payload in "\\PC{0,60}|[0-9ET+C?-][0-9 ,{}\"a-z-]{0,60}") {
             let _ = push(&payload, |_| {});
         }
     }
@@ -395,7 +476,8 @@ mod tests {
         let mark = entry(text).unwrap();
         assert_eq!(mark.prev(), Position { id: id(5), k: 2 });
         let mut heard = Vec::new();
-        push(&format!("E{text}"), |piece| heard.push(piece)).unwrap();
+        let (_, told) = text.split_once(' ').unwrap();
+        push(told, |piece| heard.push(piece)).unwrap();
         assert_eq!(heard, [Heard::Doubt]);
     }
 }
