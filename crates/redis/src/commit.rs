@@ -194,7 +194,7 @@ impl Keeper {
                 retry.pause().await;
                 continue;
             };
-            retry = Retry::default();
+            let connected = Instant::now();
             let link = Rc::new(link);
             if last_run.replace(link.run.clone()) != Some(link.run.clone()) {
                 self.untold.clear();
@@ -206,11 +206,13 @@ impl Keeper {
             lane.changed.notify_waiters();
             self.commit_over(&link).await;
             lane.link.replace(None);
+            drop(lane);
             // What was submitted for the connection that ended is asked for again under the next.
             while let Ok(submitted) = self.submitted.try_recv() {
                 let lost = CallError::Elsewhere("the connection was lost".into());
                 let _ = submitted.answer.send(Err(lost));
             }
+            retry.after(connected.elapsed()).await;
         }
     }
 

@@ -30,6 +30,8 @@ const PROBE_EVERY: Duration = Duration::from_secs(2);
 const PROBE_MISSED: Duration = Duration::from_secs(2);
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(1);
+/// A connection that lasted so long was a good one.
+const STEADY: Duration = Duration::from_secs(3);
 
 /// How a node is found.
 #[derive(Debug, Clone)]
@@ -233,8 +235,9 @@ impl Node {
         while !self.is_over.get() {
             match self.connect().await {
                 Ok(link) => {
-                    retry = Retry::default();
+                    let stood = Instant::now();
                     self.stand(&watcher, link).await;
+                    retry.after(stood.elapsed()).await;
                 }
                 Err(error) => {
                     self.trouble.replace(Some(error.to_string().into()));
@@ -311,6 +314,14 @@ impl Default for Retry {
 }
 
 impl Retry {
+    /// A connection ended. The next one is made at once, unless this one did not last.
+    pub(crate) async fn after(&mut self, lasted: Duration) {
+        if lasted < STEADY {
+            return self.pause().await;
+        }
+        *self = Self::default();
+    }
+
     pub(crate) async fn pause(&mut self) {
         let chance = f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX);
         sleep(self.pause.mul_f64(0.5 + chance / 2.0)).await;

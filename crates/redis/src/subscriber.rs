@@ -21,7 +21,7 @@ use redis::{
 };
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-    time::{MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval, timeout},
 };
 
 use crate::{
@@ -115,7 +115,7 @@ impl Subscriber {
         while !self.node.is_over() {
             match timeout(2 * ANSWER_TIMEOUT, self.open()).await {
                 Ok(Ok(open)) => {
-                    retry = Retry::default();
+                    let opened = Instant::now();
                     listener.on_open(&self.node);
                     let why = self.listen(open, &listener).await;
                     let partitions = listener.partitions(&self.node);
@@ -124,6 +124,8 @@ impl Subscriber {
                         tracing::warn!(node = self.node.label, %why, "lost the subscriptions");
                         listener.on_lost(why);
                     }
+                    retry.after(opened.elapsed()).await;
+                    continue;
                 }
                 Ok(Err(error)) => {
                     tracing::debug!(node = self.node.label, %error, "cannot subscribe")
