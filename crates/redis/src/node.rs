@@ -30,8 +30,9 @@ const PROBE_EVERY: Duration = Duration::from_secs(2);
 const PROBE_MISSED: Duration = Duration::from_secs(2);
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(1);
-/// A connection that lasted so long was a good one.
-const STEADY: Duration = Duration::from_secs(3);
+/// A connection that lasted so long was of use: it is made anew without a longer pause, however often
+/// somebody ends it.
+const STEADY: Duration = Duration::from_millis(100);
 
 /// How a node is found.
 #[derive(Debug, Clone)]
