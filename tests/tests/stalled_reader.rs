@@ -60,7 +60,14 @@ async fn a_stopped_reader_slows_nobody_costs_no_memory_and_misses_nothing() {
         stopped.1,
         running.1,
     ));
-    assert!(grown < MIB, "a stopped reader costs {:.2} MiB", grown / MIB);
+    // What a process holds swings by a megabyte or two by itself; a queue would hold all that is
+    // missed.
+    let bound = MISSED_BYTES as f64 / 8.0;
+    assert!(
+        grown < bound,
+        "a stopped reader costs {:.2} MiB",
+        grown / MIB
+    );
     let slack = Duration::from_millis(1);
     assert!(
         stopped.0 < running.0 * 3 / 2 + slack,
