@@ -11,8 +11,8 @@ use std::{sync::Arc, time::Duration};
 
 use parlance_core::{
     entry::{Draft, Event},
-    ports::{Appended, Backend, Bus, Feed, Head, Heard, History, Log},
-    store::{ContentDigest, EpochRow, NameDigest, Named, NoStore},
+    ports::{Appended, Backend, Bus, Feed, Head, Heard, History, Log, Unavailable},
+    store::{ContentDigest, EpochRow, NameDigest, Named, NoStore, Partition, Store},
 };
 use parlance_protocol::{Anchor, ConversationId, LocalId, MessageId, Position, UnixMicros, UserId};
 use parlance_redis::{Durability, Handle, Redis};
@@ -434,4 +434,45 @@ async fn two_retries_that_race_through_two_gateways_are_one_message() {
     assert_eq!(new, races);
     assert_eq!(head(&a).await.lineage.head(), at(races));
     parlance_testkit::report(&format!("{races} races, {new} messages"));
+}
+
+/// A store that is so slow that another gateway opens the epoch meanwhile, once.
+struct Overtaken {
+    server: redis::Redis,
+    store: MemoryStore,
+}
+
+impl Store for Overtaken {
+    async fn open_epoch(&self, partition: Partition) -> Result<u32, Unavailable> {
+        let tag = redis::tag(u16::from(partition.0));
+        let run = |field| self.server.info(field)[..8].to_owned();
+        let run = run("run_id") + &run("master_replid");
+        let opened = format!("{run} 1700000000000 5");
+        self.server.cmd(&["SET", &format!("{tag}:e"), &opened]);
+        self.server.cmd(&["DEL", &format!("{tag}:o")]);
+        self.store.open_epoch(partition).await
+    }
+
+    async fn epochs(&self, conversation: &ConversationId) -> Result<Vec<EpochRow>, Unavailable> {
+        self.store.epochs(conversation).await
+    }
+
+    async fn look_up(
+        &self,
+        conversation: &ConversationId,
+        sender: &UserId,
+        name: NameDigest,
+    ) -> Result<Vec<Named>, Unavailable> {
+        self.store.look_up(conversation, sender, name).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opener_that_was_overtaken_does_not_set_its_older_epoch() {
+    let server = redis::Redis::start();
+    let url = server.url();
+    let store = MemoryStore::default();
+    let backend = connect(&url, Some(Arc::new(Overtaken { server, store })));
+    let (log, _feed) = backend.attach();
+    assert_eq!(position(&log, draft("a", "one")).await, at(5 * E + 1));
 }
