@@ -50,6 +50,18 @@ local HOUR_US, TRIM_EVERY = 3600000000, 64
 -- The dedupe hash of the generation before.
 local function older(key) return (string.gsub(key, ':d:', ':D:', 1)) end
 
+-- The meta of a conversation that is in its partition's epoch; nothing, and what has to be done first,
+-- of any other. For scripts with the epoch and meta as their first keys.
+local function ready(run)
+  local epoch = epoch_of(KEYS[1], run)
+  if not epoch then return nil, 'E' end
+  local meta = call('GET', KEYS[2])
+  if not meta then return nil, needs_mark(epoch) end
+  local _, at_epoch = struct.unpack('>BI4', meta)
+  if at_epoch ~= epoch then return nil, needs_mark(epoch) end
+  return meta
+end
+
 local function is_above(id, k, other_id, other_k)
   return id > other_id or (id == other_id and k > other_k)
 end

@@ -7,12 +7,8 @@
 --       entry (both empty when the log is empty) · then per event six texts: position, text,
 --       position and text of the edit in force, position and text of the delete (empty if none).
 -- Atomic because the changes have to be those of the same moment as the messages. Writes nothing.
-local epoch = epoch_of(KEYS[1], ARGV[1])
-if not epoch then return 'E' end
-local meta = call('GET', KEYS[2])
-if not meta then return needs_mark(epoch) end
-local _, at_epoch = struct.unpack('>BI4', meta)
-if at_epoch ~= epoch then return needs_mark(epoch) end
+local meta, need = ready(ARGV[1])
+if not meta then return need end
 
 local answer = {meta, '', ''}
 local first = call('XRANGE', KEYS[3], '-', '+', 'COUNT', 1)[1]

@@ -28,7 +28,7 @@ use crate::{
     answer::{self, Need},
     commit::Writer,
     digest,
-    io::Io,
+    io::{ELSEWHERE_PAUSE, Io},
     link::{Call, CallError},
     partition::Keys,
     scripts, wire,
@@ -42,8 +42,6 @@ const BYTES_PER_CALL: usize = 128 * 1024;
 const WAITING: usize = 4096;
 /// An older action is not sent any more: what was read for it may not hold.
 const TOO_OLD: Duration = Duration::from_secs(10);
-/// Before a node is asked again that is not, or not yet, the one to ask.
-const ELSEWHERE_PAUSE: Duration = Duration::from_millis(25);
 
 /// An event that waits for its place.
 pub(crate) struct Waiting {

@@ -16,11 +16,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::{
     answer,
     holders::{IN_TRANSIT, KEPT, LEASE, REMEMBERED, RENEW_EVERY},
-    io::{Io, SWEEP_ROUNDS, now_micros},
+    io::{Io, SWEEP_ROUNDS},
     link::{Call, CallError},
     meta::Meta,
     partition::{self, Keys},
-    receipts, scripts, wire,
+    receipts, scripts,
+    time::{millis, now_micros},
+    wire,
 };
 
 const REPAIR_EVERY: Duration = Duration::from_millis(250);
@@ -58,7 +60,6 @@ async fn keep_lease<S: Store>(io: &Rc<Io<S>>) {
 /// Renews the lease for `ttl`, and takes the dead out of everything that is open here.
 pub(crate) async fn renew<S: Store>(io: &Rc<Io<S>>, ttl: Duration) -> Result<(), Unavailable> {
     let at = Instant::now();
-    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let leases = partition::tagged(Partition(0), "gw");
     let link = io.node(Partition(0))?.link().await?;
     let call = Call::of(&scripts::LEASE, [&*leases])
@@ -122,7 +123,7 @@ async fn write_holders<S: Store>(
         .with(io.shards.speech().publish())
         .with(&*keys.channel)
         .with(now_micros())
-        .with(u64::try_from(KEPT.as_millis()).unwrap_or(u64::MAX))
+        .with(millis(KEPT))
         .with(feed.map_or_else(String::new, |feed| io.token(feed)))
         .with(dead.len() as u64);
     for gateway in dead {

@@ -4,7 +4,7 @@ use std::{
     cell::RefCell,
     collections::HashSet,
     sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use parlance_core::{
@@ -17,10 +17,12 @@ use crate::{
     answer,
     link::{Call, CallError, Link},
     partition, scripts,
+    time::now_micros,
 };
 
 /// Where hours are counted from when nothing else tells which epochs there were: 2026-01-01, UTC.
-const BEGINNING: Duration = Duration::from_secs(1_767_225_600);
+const BEGINNING_US: u64 = 1_767_225_600_000_000;
+const HOUR_US: u64 = 3_600_000_000;
 /// Before a claim of somebody else is looked at again.
 const CLAIMED_PAUSE: Duration = Duration::from_millis(50);
 /// Looks at a claim before giving up: longer than a claim lasts.
@@ -152,14 +154,11 @@ async fn set(
         partition::epoch_key(partition),
         partition::claim_key(partition),
     );
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
     let channel = partition::epochs_channel();
     let call = Call::of(&scripts::OPEN, [&*epoch_key, &*claim_key])
         .with(nonce)
         .with(&*link.run.0)
-        .with(format!("{:013}", now.as_millis()))
+        .with(format!("{:013}", now_micros() / 1_000))
         .with(u64::from(epoch))
         .with(&*channel)
         .with(format!("{} {epoch}", partition.0));
@@ -172,8 +171,7 @@ fn next_by_itself(in_redis: Option<u32>, remembered: Option<u32>) -> u32 {
     match in_redis.max(remembered) {
         Some(epoch) => epoch.saturating_add(1),
         None => {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH + BEGINNING);
-            let hours = since.unwrap_or_default().as_secs() / 3_600;
+            let hours = now_micros().saturating_sub(BEGINNING_US) / HOUR_US;
             u32::try_from(hours).unwrap_or(u32::MAX)
         }
     }

@@ -38,6 +38,7 @@ use crate::{
     receipts, scripts,
     subscriber::Wish,
     table::Wish as Standing,
+    time::millis,
     wire,
 };
 
@@ -320,7 +321,7 @@ async fn tell_presence<S: Store>(
         .with(io.shards.speech().publish())
         .with(&*keys.channel)
         .with(at.0)
-        .with(u64::try_from(KEPT.as_millis()).unwrap_or(u64::MAX));
+        .with(millis(KEPT));
     link.call(&call).await?;
     Ok(())
 }

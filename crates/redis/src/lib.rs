@@ -16,6 +16,7 @@
 
 mod answer;
 mod append;
+mod asking;
 mod chores;
 mod commit;
 mod digest;
@@ -36,7 +37,9 @@ mod shard_map;
 mod start;
 mod subscriber;
 mod table;
+mod time;
 pub mod topology;
+mod watching;
 mod wire;
 
 use std::{
@@ -57,7 +60,7 @@ pub use crate::{
     start::StartError,
     topology::{Topology, TopologyError},
 };
-use crate::{handle::Job, io::Health, owed::Dropped, table::Table};
+use crate::{handle::Job, io::Shared};
 
 /// How many copies of an event there are when it is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,9 +99,7 @@ const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
 /// The backend. Dropping it ends its thread; handles that are left answer [`Unavailable`].
 pub struct Redis<S: Store = NoStore> {
     jobs: Sender<Job<S>>,
-    table: Arc<Table>,
-    dropped: Arc<Dropped>,
-    health: Arc<Health>,
+    shared: Shared,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -118,7 +119,7 @@ impl<S: Store> Redis<S> {
     /// # Errors
     /// What is wrong.
     pub fn healthy(&self) -> Result<(), Unavailable> {
-        match self.health.trouble() {
+        match self.shared.health.trouble() {
             None => Ok(()),
             Some(trouble) => Err(Unavailable::new(trouble)),
         }
@@ -154,7 +155,7 @@ impl<S: Store> Backend for Redis<S> {
             jobs: self.jobs.clone(),
             feed,
             inbox: Arc::clone(&inbox),
-            dropped: Arc::clone(&self.dropped),
+            dropped: Arc::clone(&self.shared.dropped),
         };
         let jobs = self.jobs.clone();
         let end = move || {
@@ -172,7 +173,7 @@ impl<S: Store> Drop for Redis<S> {
             // Fails when the thread has ended, which is as good.
             let _ = stop.send(());
         }
-        self.table.end();
+        self.shared.table.end();
         if self
             .thread
             .take()

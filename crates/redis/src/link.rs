@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// To reach a node at all.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// For an answer. What takes longer may have been done: nobody knows.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Commands that wait to be written to a socket; beyond it their senders wait, in order.
@@ -149,9 +149,7 @@ impl Link {
     pub(crate) async fn connect(info: ConnectionInfo) -> Result<(Self, ServerFacts), CallError> {
         let end = Arc::new(Notify::new());
         let ends = Arc::clone(&end);
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(ANSWER_TIMEOUT))
+        let settings = settings()
             .set_pipeline_buffer_size(UNSENT_COMMANDS)
             .set_push_sender(move |push: PushInfo| -> Result<(), SendError> {
                 if push.kind == PushKind::Disconnection {
@@ -159,11 +157,7 @@ impl Link {
                 }
                 Ok(())
             });
-        let client = Client::open(info).map_err(error_of)?;
-        let connection = client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await
-            .map_err(error_of)?;
+        let connection = open(info, &settings).await?;
         let facts = server_facts(&connection).await?;
         if !facts.is_master || facts.is_loading {
             return Err(CallError::Elsewhere(facts.standing().into()));
@@ -241,6 +235,28 @@ impl Link {
         }
         error_of(error)
     }
+}
+
+/// How long any connection waits.
+pub(crate) fn settings() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT_TIMEOUT))
+        .set_response_timeout(Some(ANSWER_TIMEOUT))
+}
+
+pub(crate) async fn open(
+    info: ConnectionInfo,
+    settings: &AsyncConnectionConfig,
+) -> Result<MultiplexedConnection, CallError> {
+    let client = Client::open(info).map_err(error_of)?;
+    let connected = client.get_multiplexed_async_connection_with_config(settings);
+    connected.await.map_err(error_of)
+}
+
+/// Asks a server one thing, over a connection of its own.
+pub(crate) async fn ask_once(info: ConnectionInfo, question: &Cmd) -> Result<Value, CallError> {
+    let mut connection = open(info, &settings()).await?;
+    send(&mut connection, question).await.map_err(error_of)
 }
 
 /// Sends a command over a connection. The library gives refusals as values.

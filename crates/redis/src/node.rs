@@ -11,14 +11,14 @@ use std::{
 };
 
 use parlance_core::ports::Unavailable;
-use redis::{AsyncConnectionConfig, Client, ConnectionInfo, FromRedisValue, cmd};
+use redis::{ConnectionInfo, FromRedisValue, cmd};
 use tokio::{
     sync::Notify,
     time::{Instant, sleep, timeout, timeout_at},
 };
 
 use crate::{
-    link::{self, ANSWER_TIMEOUT, CONNECT_TIMEOUT, CallError, Link, Run, error_of},
+    link::{self, ANSWER_TIMEOUT, CallError, Link, Run},
     topology::NodeAccess,
 };
 
@@ -114,16 +114,10 @@ impl Dialer {
 
 async fn ask_sentinel(sentinel: ConnectionInfo, service: &str) -> Result<(String, u16), CallError> {
     let address = sentinel.addr().to_string();
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECT_TIMEOUT))
-        .set_response_timeout(Some(ANSWER_TIMEOUT));
-    let client = Client::open(sentinel).map_err(error_of)?;
-    let connected = client.get_multiplexed_async_connection_with_config(&config);
-    let mut connection = connected.await.map_err(error_of)?;
     let mut question = cmd("SENTINEL");
     question.arg("GET-MASTER-ADDR-BY-NAME").arg(service);
-    let answer = link::send(&mut connection, &question).await;
-    let answer = Option::<(String, u16)>::from_redis_value(answer.map_err(error_of)?);
+    let answer = link::ask_once(sentinel, &question).await?;
+    let answer = Option::<(String, u16)>::from_redis_value(answer);
     let answer = answer.map_err(|error| CallError::Refused(error.to_string().into()))?;
     answer.ok_or_else(|| {
         let what = format!("the sentinel at {address} knows no master `{service}`");

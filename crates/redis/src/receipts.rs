@@ -14,7 +14,9 @@ use crate::{
     link::{Call, Link},
     owed::Advance,
     partition::Keys,
-    scripts, wire,
+    scripts,
+    time::millis,
+    wire,
 };
 
 /// Without a store, how long a conversation's cursors stay after the last move of one.
@@ -32,7 +34,7 @@ async fn try_advance<S: Store>(io: &Rc<Io<S>>, advance: &Advance) -> Result<(), 
     let keys = Keys::of(&advance.conversation);
     let kept_ms = match io.store {
         Some(_) => 0,
-        None => u64::try_from(KEPT.as_millis()).unwrap_or(u64::MAX),
+        None => millis(KEPT),
     };
     let link = io.node(keys.partition)?.link().await?;
     let call = Call::of(&scripts::ADVANCE, [&*keys.read, &*keys.delivered])

@@ -6,12 +6,12 @@
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use parlance_core::store::{PARTITIONS, Partition};
-use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, Value, cmd};
+use redis::{ConnectionAddr, ConnectionInfo, Value, cmd};
 use tokio::sync::Notify;
 
 use crate::{
     answer,
-    link::{self, ANSWER_TIMEOUT, CONNECT_TIMEOUT, CallError, error_of},
+    link::{self, CallError},
     node::{Dialer, Node},
     partition,
     topology::{NodeAccess, Topology},
@@ -242,16 +242,9 @@ struct Master {
 
 async fn masters(info: ConnectionInfo) -> Result<Vec<Master>, CallError> {
     let asked = host_of(info.addr());
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECT_TIMEOUT))
-        .set_response_timeout(Some(ANSWER_TIMEOUT));
-    let client = Client::open(info).map_err(error_of)?;
-    let connected = client.get_multiplexed_async_connection_with_config(&config);
-    let mut connection = connected.await.map_err(error_of)?;
     let mut question = cmd("CLUSTER");
     question.arg("SLOTS");
-    let ranges = link::send(&mut connection, &question).await;
-    let ranges = answer::list(ranges.map_err(error_of)?)?;
+    let ranges = answer::list(link::ask_once(info, &question).await?)?;
     let read = ranges.into_iter().map(|range| master(range, &asked));
     read.collect::<Option<Vec<_>>>()
         .filter(|masters| !masters.is_empty())

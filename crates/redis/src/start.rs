@@ -20,14 +20,11 @@ use crate::{
     Durability, Options, Redis, answer, chores,
     handle::{JOBS, Job},
     holders::LEASE,
-    io::{Begin, Health, Io},
+    io::{Io, Shared},
     link::{CallError, Link},
     node::Node,
-    owed::Dropped,
     partition,
     server::ServerFacts,
-    shard_map::ShardMap,
-    table::Table,
 };
 
 /// The oldest Redis that has what is needed (sharded pub/sub, several sections of INFO at once).
@@ -115,9 +112,7 @@ impl StartError {
 struct Plan<S: Store> {
     options: Options,
     store: Option<Arc<S>>,
-    table: Arc<Table>,
-    dropped: Arc<Dropped>,
-    health: Arc<Health>,
+    shared: Shared,
     jobs: mpsc::Receiver<Job<S>>,
     stop: oneshot::Receiver<()>,
     started: sync_mpsc::Sender<Result<(), StartError>>,
@@ -130,14 +125,11 @@ pub(crate) fn connect<S: Store>(
     let (jobs, queue) = mpsc::channel(JOBS);
     let (stop, stopped) = oneshot::channel();
     let (started, is_started) = sync_mpsc::channel();
-    let (table, dropped) = (Arc::new(Table::new()), Arc::new(Dropped::new()));
-    let health = Arc::new(Health::default());
+    let shared = Shared::new();
     let plan = Plan {
         options,
         store,
-        table: Arc::clone(&table),
-        dropped: Arc::clone(&dropped),
-        health: Arc::clone(&health),
+        shared: shared.clone(),
         jobs: queue,
         stop: stopped,
         started,
@@ -149,9 +141,7 @@ pub(crate) fn connect<S: Store>(
     let thread = thread.spawn(run).map_err(StartError::Thread)?;
     let redis = Redis {
         jobs,
-        table,
-        dropped,
-        health,
+        shared,
         stop: Some(stop),
         thread: Some(thread),
     };
@@ -169,25 +159,14 @@ async fn run<S: Store>(plan: Plan<S>) {
     let Plan {
         options,
         store,
-        table,
-        dropped,
-        health,
+        shared,
         mut jobs,
         mut stop,
         started,
     } = plan;
-    let gateway = format!("{:016x}", getrandom::u64().unwrap_or_default());
-    let io = Io::new(Begin {
-        gateway: gateway.into(),
-        durability: options.durability,
-        retention: options.retention,
-        store,
-        shards: ShardMap::new(options.topology),
-        table,
-        dropped,
-        health,
-    });
-    let outcome = begin(&io, options.start_deadline).await;
+    let start_deadline = options.start_deadline;
+    let io = Io::new(options, store, shared);
+    let outcome = begin(&io, start_deadline).await;
     let has_failed = outcome.is_err();
     // Who started it waits for this.
     let _ = started.send(outcome);

@@ -16,16 +16,14 @@ use std::{
 use futures_util::future::join_all;
 use parlance_core::store::Partition;
 use parlance_protocol::ConversationId;
-use redis::{
-    AsyncConnectionConfig, Client, PushInfo, PushKind, Value, aio::MultiplexedConnection, cmd,
-};
+use redis::{PushInfo, PushKind, Value, aio::MultiplexedConnection, cmd};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
 
 use crate::{
-    link::{self, ANSWER_TIMEOUT, CONNECT_TIMEOUT, CallError, error_of},
+    link::{self, ANSWER_TIMEOUT, CallError, error_of},
     node::{Node, Retry},
     partition::{self, Keys},
     shard_map::Speech,
@@ -140,18 +138,14 @@ impl Subscriber {
         let (sender, events) = unbounded_channel();
         let (table, told) = (Arc::clone(&self.table), sender.clone());
         let probe = self.probe.clone();
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(ANSWER_TIMEOUT))
+        let settings = link::settings()
             .set_pipeline_buffer_size(2 * AT_ONCE)
             .set_push_sender(move |push: PushInfo| -> Result<(), redis::aio::SendError> {
                 on_push(push, &table, &probe, &told);
                 Ok(())
             });
         let info = self.node.resolve().await?;
-        let client = Client::open(info).map_err(error_of)?;
-        let connected = client.get_multiplexed_async_connection_with_config(&config);
-        let mut connection = connected.await.map_err(error_of)?;
+        let mut connection = link::open(info, &settings).await?;
         for channel in [&*self.probe, &*partition::epochs_channel()] {
             let mut subscribe = cmd("SUBSCRIBE");
             subscribe.arg(channel);

@@ -195,7 +195,7 @@ settings! {
     /// How many entries the log of a conversation keeps in Redis. History ends there without a store.
     log_retention_entries: Whole<1, 1_000_000_000> = "log.retention_entries", Default("10000");
 
-    /// How long Redis keeps an entry of the log. History ends there without a store.
+    /// How long Redis keeps the log of a conversation after its last entry. History ends there without a store.
     log_retention_age: Millis = "log.retention_age", Default("7d");
 
     /// Where Redis is: one URL per independent master, or one that names sentinels or a cluster.
