@@ -4,10 +4,7 @@
 //! shares one with other tasks: so many messages of one conversation are under way then.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -15,43 +12,19 @@ use anyhow::{Context as _, bail};
 use parlance_core::{
     entry::{Draft, Event},
     ports::{
-        Appended, Backend as _, Bus as _, Cursor, Feed as _, Log as _, Presence as _,
-        Receipts as _, Unavailable,
+        Appended, Backend as _, Bus as _, Cursor, Feed as _, Log as _, Presence as _, Receipts as _,
     },
-    store::{EpochRow, NameDigest, Named, Partition, Store},
 };
 use parlance_protocol::{ConversationId, LocalId, MessageId, UnixMicros, UserId};
 use parlance_redis::{Durability, Handle, Options, Redis, Retention, Topology};
-use parlance_testkit::redis::{self as testkit, PARTITIONS, tag};
+use parlance_testkit::{
+    redis::{self as testkit, PARTITIONS, tag},
+    store::MemoryStore,
+};
 use tokio::{
     runtime::{Builder, Runtime},
     task::{JoinSet, LocalSet},
 };
-
-/// A store that has nothing yet: entries wait in Redis to be stored.
-#[derive(Debug, Default)]
-pub(crate) struct EmptyStore {
-    epochs_opened: AtomicU32,
-}
-
-impl Store for EmptyStore {
-    async fn open_epoch(&self, _: Partition) -> Result<u32, Unavailable> {
-        Ok(self.epochs_opened.fetch_add(1, Ordering::Relaxed))
-    }
-
-    async fn epochs(&self, _: &ConversationId) -> Result<Vec<EpochRow>, Unavailable> {
-        Ok(Vec::new())
-    }
-
-    async fn look_up(
-        &self,
-        _: &ConversationId,
-        _: &UserId,
-        _: NameDigest,
-    ) -> Result<Vec<Named>, Unavailable> {
-        Ok(Vec::new())
-    }
-}
 
 /// What is behind the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,10 +61,10 @@ impl Load {
 
 /// The adapter, and the runtime of a shard that uses it.
 pub(crate) struct Adapter {
-    handle: Handle<EmptyStore>,
+    handle: Handle<MemoryStore>,
     shard: LocalSet,
     runtime: Runtime,
-    _backend: Redis<EmptyStore>,
+    _backend: Redis<MemoryStore>,
 }
 
 impl Adapter {
@@ -100,7 +73,7 @@ impl Adapter {
         let store = match behind {
             Behind::Store => {
                 open_epochs_long_ago(server)?;
-                Some(Arc::new(EmptyStore::default()))
+                Some(Arc::new(MemoryStore::default()))
             }
             Behind::Nothing => None,
         };
@@ -200,7 +173,7 @@ fn open_epochs_long_ago(server: &testkit::Redis) -> anyhow::Result<()> {
 }
 
 async fn send(
-    handle: Handle<EmptyStore>,
+    handle: Handle<MemoryStore>,
     load: Load,
     task: u64,
     rounds: std::ops::Range<u64>,

@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod entry;
 pub mod identity;
+pub mod ingest;
 pub mod lineage;
 pub mod ports;
 pub mod presence;

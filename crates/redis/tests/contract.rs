@@ -5,15 +5,14 @@
     reason = "a test that cannot go on should say where"
 )]
 
-#[expect(dead_code, reason = "other tests use the rest")]
 mod support;
 
 use std::{path::Path, sync::Arc};
 
 use parlance_core::store::NoStore;
 use parlance_redis::Redis;
-use parlance_testkit::{contract::Subject, redis};
-use support::{MemoryStore, connect};
+use parlance_testkit::{contract::Subject, redis, store::MemoryStore};
+use support::connect;
 
 struct Alone {
     backend: Option<Redis<NoStore>>,

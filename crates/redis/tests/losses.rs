@@ -11,13 +11,15 @@ use std::{sync::Arc, time::Duration};
 
 use parlance_core::{
     entry::{Draft, Event},
-    ports::{Appended, Backend, Bus, Feed, Head, Heard, History, Log, Unavailable},
-    store::{ContentDigest, EpochRow, NameDigest, Named, NoStore, Partition, Store},
+    ports::{Appended, Backend, Bus, Cursor, Feed, Head, Heard, History, Log, Unavailable},
+    store::{
+        Archive, ContentDigest, EpochRow, NameDigest, Named, NoStore, Partition, Store, StoredEvent,
+    },
 };
 use parlance_protocol::{Anchor, ConversationId, LocalId, MessageId, Position, UnixMicros, UserId};
 use parlance_redis::{Durability, Handle, Redis};
-use parlance_testkit::redis;
-use support::{MemoryStore, connect, options};
+use parlance_testkit::{redis, store::MemoryStore};
+use support::{connect, options};
 
 const E: u64 = MessageId::PER_EPOCH;
 
@@ -292,7 +294,10 @@ async fn an_idle_conversation_goes_on_where_the_store_has_it() {
         ordinal,
         count: ordinal,
     };
-    store.put_epoch(&room(), row(0, at(41), None, 41));
+    store
+        .put_epoch(&room(), row(0, at(41), None, 41))
+        .await
+        .unwrap();
     let backend = connect(&server.url(), Some(Arc::clone(&store)));
     let (log, _feed) = backend.attach();
 
@@ -300,7 +305,10 @@ async fn an_idle_conversation_goes_on_where_the_store_has_it() {
     assert_eq!(head(&log).await.stored, at(41));
 
     // The next epoch's break is the higher of what the store and what Redis has.
-    store.put_epoch(&room(), row(0, at(44), None, 44));
+    store
+        .put_epoch(&room(), row(0, at(44), None, 44))
+        .await
+        .unwrap();
     server.cmd(&["FLUSHALL"]);
     assert_eq!(position(&log, draft("b", "two")).await, at(E + 1));
     let head = head(&log).await;
@@ -322,7 +330,7 @@ async fn a_retry_that_redis_does_not_remember_is_decided_by_the_store() {
         ordinal: 9,
         count: 9,
     };
-    store.put_epoch(&room(), row);
+    store.put_epoch(&room(), row).await.unwrap();
     let content = |text: &str| {
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"m");
@@ -339,9 +347,11 @@ async fn a_retry_that_redis_does_not_remember_is_decided_by_the_store() {
         position: at(id),
         content: content(text),
     };
-    store.put_name(&room(), &ann(), name("stored"), named(7, "seven"));
+    let names = [(name("stored"), named(7, "seven"))];
+    store.put_names(&room(), &ann(), &names).await.unwrap();
     // Above the head: written late, after it had been lost.
-    store.put_name(&room(), &ann(), name("lost"), named(12, "twelve"));
+    let names = [(name("lost"), named(12, "twelve"))];
+    store.put_names(&room(), &ann(), &names).await.unwrap();
     let backend = connect(&server.url(), Some(Arc::clone(&store)));
     let (log, _feed) = backend.attach();
 
@@ -464,6 +474,32 @@ impl Store for Overtaken {
         name: NameDigest,
     ) -> Result<Vec<Named>, Unavailable> {
         self.store.look_up(conversation, sender, name).await
+    }
+
+    async fn messages(
+        &self,
+        conversation: &ConversationId,
+        from: MessageId,
+        to: MessageId,
+    ) -> Result<Vec<StoredEvent>, Unavailable> {
+        self.store.messages(conversation, from, to).await
+    }
+
+    async fn events(
+        &self,
+        conversation: &ConversationId,
+        after: Position,
+        up_to: Position,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, Unavailable> {
+        self.store.events(conversation, after, up_to, limit).await
+    }
+
+    async fn cursors(
+        &self,
+        conversation: &ConversationId,
+    ) -> Result<Vec<(UserId, Cursor)>, Unavailable> {
+        self.store.cursors(conversation).await
     }
 }
 

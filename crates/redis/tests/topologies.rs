@@ -6,7 +6,6 @@
     reason = "a test that cannot go on should say where"
 )]
 
-#[expect(dead_code, reason = "other tests use the rest")]
 mod support;
 
 use std::{collections::HashSet, time::Duration};

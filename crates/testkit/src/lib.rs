@@ -11,6 +11,7 @@ pub mod frames;
 pub mod proxy;
 pub mod redis;
 pub mod server;
+pub mod store;
 pub mod tokens;
 pub mod traffic;
 
