@@ -1,8 +1,8 @@
 //! The list of all metrics.
 
 use crate::labels::{
-    Accept, Action, AuthFailure, Code, HttpStatus, Initiator, KeyReload, Label, LabelSpec, Outcome,
-    RateLimit, RedisConnection, RedisDoubt, Resume,
+    Accept, Action, AuthFailure, Code, DeadLetterKind, HttpStatus, Initiator, KeyReload, Label,
+    LabelSpec, Outcome, PersisterStep, RateLimit, RedisConnection, RedisDoubt, Resume,
 };
 
 /// What a metric is.
@@ -40,6 +40,18 @@ const APPEND_SECONDS: &[f64] = &[
 /// nearby to the 2 s after which it counts as missed.
 const PROBE_SECONDS: &[f64] = &[
     0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0,
+];
+
+/// Upper bounds of the events in a batch: from one to many appended together under each of 500 ids.
+const BATCH_EVENTS: &[f64] = &[
+    1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0,
+];
+
+/// Upper bounds of the time from an append to its commit, in seconds: from a busy partition next to
+/// its store to an outage of hours.
+const STORED_SECONDS: &[f64] = &[
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0,
+    7200.0,
 ];
 
 /// The labels of `parlance_build_info`: one value each per binary.
@@ -143,6 +155,28 @@ metrics! {
     RedisProbeDuration = "parlance_redis_probe_duration_seconds", Kind::Histogram(PROBE_SECONDS), &[];
     /// Presence, typing and receipts that were not published because too much waited.
     RedisEphemeralDropped = "parlance_redis_ephemeral_dropped_total", Kind::Counter, &[];
+    /// Partitions that this persister owns; 256 over all of them. Only in `parlance persister`, as all of the persister.
+    PersisterPartitions = "parlance_persister_partitions", Kind::Gauge, &[];
+    /// Entries of the owned partitions that are not stored yet, as of the last look at each.
+    PersisterBacklog = "parlance_persister_backlog", Kind::Gauge, &[];
+    /// Age of the oldest entry of the owned partitions that was read and is not committed: how far the store is behind. 0 when all is stored.
+    PersisterLag = "parlance_persister_lag_seconds", Kind::Gauge, &[];
+    /// Durable events (messages, edits, deletions) that were stored and committed, those with a placeholder included.
+    PersisterEvents = "parlance_persister_events_total", Kind::Counter, &[];
+    /// Batches that were committed.
+    PersisterBatches = "parlance_persister_batches_total", Kind::Counter, &[];
+    /// Events in a committed batch.
+    PersisterBatchEvents = "parlance_persister_batch_events", Kind::Histogram(BATCH_EVENTS), &[];
+    /// Time from an append until its commit is answered, by the log's clock: of the oldest entry of each conversation in a batch, so the worst case of each.
+    PersisterStoredDuration = "parlance_persister_stored_duration_seconds", Kind::Histogram(STORED_SECONDS), &[];
+    /// Cursors of receipts that were stored.
+    PersisterCursors = "parlance_persister_cursors_total", Kind::Counter, &[];
+    /// What the store refuses, or nobody can read: laid aside in the log, to be looked at.
+    PersisterDeadLetters = "parlance_persister_dead_letters_total", Kind::Counter, &[DeadLetterKind::SPEC];
+    /// Steps that are done again because the log or the store did not answer.
+    PersisterRetries = "parlance_persister_retries_total", Kind::Counter, &[PersisterStep::SPEC];
+    /// Partitions that this persister took, from another one or from nobody.
+    PersisterTakeOvers = "parlance_persister_take_overs_total", Kind::Counter, &[];
     /// Memory that is resident.
     ProcessResidentMemory = "process_resident_memory_bytes", Kind::Gauge, &[];
     /// CPU time used, user and system.

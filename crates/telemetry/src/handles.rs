@@ -10,8 +10,8 @@ use metrics::{
 use crate::{
     catalog::{Kind, Metric},
     labels::{
-        Accept, Action, AuthFailure, Code, HttpStatus, Initiator, KeyReload, Label, Outcome,
-        RateLimit, RedisConnection, RedisDoubt, Resume,
+        Accept, Action, AuthFailure, Code, DeadLetterKind, HttpStatus, Initiator, KeyReload, Label,
+        Outcome, PersisterStep, RateLimit, RedisConnection, RedisDoubt, Resume,
     },
 };
 
@@ -144,6 +144,53 @@ impl RedisMetrics {
             appends_in_flight: gauge!(Metric::RedisAppendsInFlight.spec().name),
             probe_duration: histogram!(Metric::RedisProbeDuration.spec().name),
             ephemeral_dropped: counter!(Metric::RedisEphemeralDropped.spec().name),
+        }
+    }
+}
+
+/// Handles of what a persister counts. Apart from [`Metrics`], as those of Redis are.
+#[derive(Debug, Clone)]
+pub struct PersisterMetrics {
+    /// [`Metric::PersisterPartitions`]
+    pub partitions: Gauge,
+    /// [`Metric::PersisterBacklog`]
+    pub backlog: Gauge,
+    /// [`Metric::PersisterLag`], in seconds
+    pub lag: Gauge,
+    /// [`Metric::PersisterEvents`]
+    pub events: Counter,
+    /// [`Metric::PersisterBatches`]
+    pub batches: Counter,
+    /// [`Metric::PersisterBatchEvents`]
+    pub batch_events: Histogram,
+    /// [`Metric::PersisterStoredDuration`], in seconds
+    pub stored_duration: Histogram,
+    /// [`Metric::PersisterCursors`]
+    pub cursors: Counter,
+    /// [`Metric::PersisterDeadLetters`]
+    pub dead_letters: Counters<DeadLetterKind>,
+    /// [`Metric::PersisterRetries`]
+    pub retries: Counters<PersisterStep>,
+    /// [`Metric::PersisterTakeOvers`]
+    pub take_overs: Counter,
+}
+
+impl PersisterMetrics {
+    /// Handles of the recorder that is installed; without one they count nothing.
+    #[must_use]
+    pub fn register() -> Self {
+        Self {
+            partitions: gauge!(Metric::PersisterPartitions.spec().name),
+            backlog: gauge!(Metric::PersisterBacklog.spec().name),
+            lag: gauge!(Metric::PersisterLag.spec().name),
+            events: counter!(Metric::PersisterEvents.spec().name),
+            batches: counter!(Metric::PersisterBatches.spec().name),
+            batch_events: histogram!(Metric::PersisterBatchEvents.spec().name),
+            stored_duration: histogram!(Metric::PersisterStoredDuration.spec().name),
+            cursors: counter!(Metric::PersisterCursors.spec().name),
+            dead_letters: Counters::register(Metric::PersisterDeadLetters),
+            retries: Counters::register(Metric::PersisterRetries),
+            take_overs: counter!(Metric::PersisterTakeOvers.spec().name),
         }
     }
 }

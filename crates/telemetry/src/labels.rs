@@ -348,6 +348,36 @@ label! {
     }
 }
 
+label! {
+    /// What a persister does again.
+    PersisterStep as "step" {
+        /// saying that it lives, taking and keeping partitions
+        Lease = "lease",
+        /// reading what is not stored yet
+        Read = "read",
+        /// writing to the store
+        Write = "write",
+        /// telling the log what is stored
+        Commit = "commit",
+        /// storing cursors of receipts
+        Cursors = "cursors",
+    }
+}
+
+label! {
+    /// What was laid aside for a person to look at.
+    DeadLetterKind as "kind" {
+        /// an entry of the log that cannot be read
+        Garbled = "garbled",
+        /// an event that the store refuses; a placeholder stands in its place
+        Event = "event",
+        /// the sender's name for an event: it is stored, but a repeat of it is not recognised for ever
+        Name = "name",
+        /// the row that says how far an epoch is stored
+        Head = "head",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

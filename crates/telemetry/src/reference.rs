@@ -11,7 +11,8 @@ const HEAD: &str = "\
 # Metrics
 
 `GET /metrics` on `admin.listen` answers in the Prometheus text format. Every series exists from the
-start, at zero; those of Redis only in `parlance gateway`. Labels never name users, conversations or addresses: the number of series is fixed.
+start, at zero; those of Redis only in `parlance gateway`, those of
+the persister only in `parlance persister`. Labels never name users, conversations or addresses: the number of series is fixed.
 
 This page is written by `cargo run -p parlance-telemetry --example metrics-doc > docs/metrics.md`.
 
@@ -76,9 +77,15 @@ fn write_details(page: &mut String, spec: &Spec) -> Result<(), Error> {
     }
     if let Some(bounds) = buckets {
         let bounds: Vec<_> = bounds.iter().map(f64::to_string).collect();
-        writeln!(page, "\nBuckets up to {} seconds.", bounds.join(", "))?;
+        let unit = unit(spec.name);
+        writeln!(page, "\nBuckets up to {} {unit}.", bounds.join(", "))?;
     }
     Ok(())
+}
+
+/// The last word of a histogram's name.
+fn unit(name: &str) -> &str {
+    name.rsplit_once('_').map_or(name, |(_, unit)| unit)
 }
 
 fn write_values(page: &mut String, label: &LabelSpec) -> Result<(), Error> {

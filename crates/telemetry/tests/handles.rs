@@ -2,8 +2,8 @@
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use parlance_telemetry::{
-    Build, Kind, Metric, Metrics, RedisMetrics,
-    labels::{Accept, Action, Code, Initiator, Outcome, RedisDoubt},
+    Build, Kind, Metric, Metrics, PersisterMetrics, RedisMetrics,
+    labels::{Accept, Action, Code, DeadLetterKind, Initiator, Outcome, PersisterStep, RedisDoubt},
 };
 
 /// Runs `count` under a recorder of its own and returns what a scrape then sees.
@@ -94,10 +94,38 @@ fn a_node_without_redis_exports_nothing_of_it() {
 }
 
 #[test]
+fn a_node_without_a_persister_exports_nothing_of_it() {
+    let without = scrape_after(|_| {});
+    assert!(
+        !without
+            .lines()
+            .any(|line| line.starts_with("parlance_persister_"))
+    );
+
+    let with = scrape_after(|_| {
+        let persister = PersisterMetrics::register();
+        persister.partitions.set(128.0);
+        persister.retries.of(PersisterStep::Commit).increment(2);
+        let garbled = persister.dead_letters.of(DeadLetterKind::Garbled);
+        garbled.increment(1);
+    });
+    assert_line(&with, "parlance_persister_partitions 128");
+    let retries = r#"parlance_persister_retries_total{step="commit"} 2"#;
+    assert_line(&with, retries);
+    let garbled = r#"parlance_persister_dead_letters_total{kind="garbled"} 1"#;
+    assert_line(&with, garbled);
+    let events = r#"parlance_persister_dead_letters_total{kind="event"} 0"#;
+    assert_line(&with, events);
+}
+
+#[test]
 fn every_metric_of_the_project_is_registered_with_its_kind_and_help() {
     let scrape = scrape_after(|metrics| {
         metrics.append_duration.record(0.001);
         RedisMetrics::register().probe_duration.record(0.001);
+        let persister = PersisterMetrics::register();
+        persister.batch_events.record(20.0);
+        persister.stored_duration.record(0.01);
     });
 
     let ours = Metric::ALL.iter().map(|metric| metric.spec());
