@@ -84,6 +84,8 @@ impl Adapter {
                 entries: 10_000,
                 age: Duration::from_secs(7 * 24 * 60 * 60),
             },
+            tail_entries: 256,
+            memory_limit_bytes: None,
             start_deadline: Duration::from_secs(10),
         };
         let backend = Redis::connect(options, store)?;

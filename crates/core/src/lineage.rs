@@ -100,6 +100,56 @@ impl Lineage {
             .rfind(|last| last.n() > 0)
     }
 
+    /// The `count` highest messages at or below `top`, the highest first.
+    #[must_use]
+    pub fn down_from(&self, top: MessageId, count: usize) -> Vec<MessageId> {
+        let first = self.up_to(top);
+        let ids = std::iter::successors(first, |id| self.before(*id));
+        ids.take(count).collect()
+    }
+
+    /// The `count` lowest messages above `below`, the lowest first.
+    #[must_use]
+    pub fn up_from(&self, below: MessageId, count: usize) -> Vec<MessageId> {
+        let first = self.next_after(below);
+        let ids = std::iter::successors(first, |id| self.next_after(*id));
+        ids.take(count).collect()
+    }
+
+    /// Whether an event that stands at `position` survives.
+    #[must_use]
+    pub fn is_visible(&self, position: Position) -> bool {
+        let span = self.span(position.id.epoch());
+        span.is_some_and(|span| position <= span.last)
+    }
+
+    /// The last event at or before `position`, which may be a mark: none stands there.
+    #[must_use]
+    pub fn event_up_to(&self, position: Position) -> Position {
+        let is_mark = |position: Position| position.id.n() == 0 && position.k == 0;
+        let lower = self.spans.iter().rev();
+        let mut lower = lower.filter(|span| span.epoch < position.id.epoch());
+        let mut at = position;
+        while is_mark(at) {
+            let Some(span) = lower.next() else {
+                return Position::ZERO;
+            };
+            at = span.last;
+        }
+        at
+    }
+
+    /// The next part of an epoch that has events after `position`: what they are behind, and the
+    /// last position of it.
+    #[must_use]
+    pub fn part_after(&self, position: Position) -> Option<(Position, Position)> {
+        let begin = |span: &Span| MessageId::of_epoch(span.epoch, 0).map(Position::of);
+        self.spans.iter().find_map(|span| {
+            let after = begin(span)?.max(position);
+            (after < span.last).then_some((after, span.last))
+        })
+    }
+
     /// The last position up to which both are the same: what was told by one of them holds in the
     /// other up to here.
     #[must_use]
@@ -240,6 +290,48 @@ mod tests {
         assert_eq!(lineage.ordinal(id(3, 0)), 6);
     }
 
+    #[test]
+    fn no_event_stands_at_a_mark() {
+        let lineage = lineage(&[(0, 5, 1), (1, 0, 0), (3, 0, 2), (4, 2, 0)]);
+
+        assert_eq!(lineage.event_up_to(at(4, 1, 0)), at(4, 1, 0));
+        assert_eq!(lineage.event_up_to(at(4, 0, 0)), at(3, 0, 2));
+        assert_eq!(lineage.event_up_to(at(3, 0, 0)), at(0, 5, 1));
+        assert_eq!(lineage.event_up_to(at(1, 0, 0)), at(0, 5, 1));
+        assert_eq!(lineage.event_up_to(Position::ZERO), Position::ZERO);
+    }
+
+    #[test]
+    fn events_after_a_position_are_found_epoch_by_epoch() {
+        let lineage = lineage(&[(0, 5, 1), (1, 0, 0), (3, 0, 2), (4, 2, 0)]);
+
+        assert_eq!(
+            lineage.part_after(at(0, 5, 0)),
+            Some((at(0, 5, 0), at(0, 5, 1)))
+        );
+        for before in [at(0, 5, 1), at(0, 9, 0), at(1, 0, 0), at(2, 7, 0)] {
+            let part = (at(3, 0, 0), at(3, 0, 2));
+            assert_eq!(lineage.part_after(before), Some(part), "{before}");
+        }
+        assert_eq!(lineage.part_after(at(4, 2, 0)), None);
+    }
+
+    #[test]
+    fn only_what_is_not_beyond_an_epochs_end_is_visible() {
+        let lineage = lineage(&[(0, 5, 1), (2, 0, 0)]);
+
+        for (position, is_visible) in [
+            (at(0, 5, 1), true),
+            (at(0, 3, 9), true),
+            (at(0, 5, 2), false),
+            (at(0, 6, 0), false),
+            (at(1, 1, 0), false),
+            (at(2, 0, 1), false),
+        ] {
+            assert_eq!(lineage.is_visible(position), is_visible, "{position}");
+        }
+    }
+
     proptest! {
         #[test]
         fn ids_are_found_as_in_a_list_of_all_messages(
@@ -260,6 +352,10 @@ mod tests {
             prop_assert_eq!(lineage.before(asked), all.range(..asked).next_back().copied());
             let next = all.iter().find(|id| **id > asked).copied();
             prop_assert_eq!(lineage.next_after(asked), next);
+            let down: Vec<_> = all.range(..=asked).rev().take(3).copied().collect();
+            prop_assert_eq!(lineage.down_from(asked, 3), down);
+            let up: Vec<_> = all.iter().filter(|id| **id > asked).take(3).copied().collect();
+            prop_assert_eq!(lineage.up_from(asked, 3), up);
         }
     }
 }

@@ -69,6 +69,8 @@ fn connect(config: &Config) -> Result<Redis, Failure> {
             entries: config.log_retention_entries.get(),
             age: config.log_retention_age.duration(),
         },
+        tail_entries: 256,
+        memory_limit_bytes: None,
         start_deadline: config.redis_start_deadline.duration(),
     };
     let connected = Redis::<NoStore>::connect(options, None);

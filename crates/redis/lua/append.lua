@@ -119,7 +119,9 @@ for i = 1, events do
     else
       if has_store then
         if looked == '' then
-          if not state or tonumber(time_of(what)) / 1000 - tonumber(sub(e, 18, 30)) < OLD_ENOUGH_MS then looked = '?' end
+          -- In the first of all epochs nothing was lost yet.
+          local is_young = epoch > 0 and tonumber(time_of(what)) / 1000 - tonumber(sub(e, 18, 30)) < OLD_ENOUGH_MS
+          if is_young or (not state and count > 0) then looked = '?' end
         elseif looked ~= '?' and now_ms() - tonumber(ARGV[FIXED + events * PER_EVENT + 2]) > BELIEVED_MS then
           looked = '?'
         end
@@ -209,6 +211,14 @@ for key, u in pairs(owners) do
   end
 end
 local rest = sub(meta, META_END_BYTES + 1)
+-- Writing meta clears its own expiry. The log has one only if everything was stored.
+if has_store then
+  local stored_id, stored_k = struct.unpack(META_STORED, rest)
+  if not is_above(head_id, before_k, stored_id, stored_k) then
+    call('PERSIST', KEYS[3])
+    call('PERSIST', (string.gsub(KEYS[2], ':m:', ':x:', 1)))
+  end
+end
 call('SET', KEYS[2], struct.pack(META_END, VERSION, epoch, n, k, t, ordinal, count) .. rest)
 if has_store then
   call('XADD', KEYS[4], '*', ARGV[3], told)

@@ -2,9 +2,10 @@
 --
 -- KEYS  1 read cursors · 2 delivered cursors, as in advance.lua
 -- ARGV  1 how many of each kind · 2 users to be named in any case…
--- Gives user, delivered, read in turns, for every user among the highest of either kind.
+-- Gives whether recall.lua has merged what the store has ("1" or "0"), then user, delivered, read in
+-- turns, for every user among the highest of either kind.
 -- Atomic because both cursors of a user have to be of one moment. Writes nothing.
-local seen, answer = {}, {}
+local seen, answer = {['']=true}, {call('ZSCORE', KEYS[1], '') and '1' or '0'}
 local function add(user)
   if seen[user] then return end
   seen[user] = true

@@ -1,7 +1,7 @@
 -- Brings a conversation into the present epoch: sets its mark, or puts back what Redis forgot of an
 -- idle one. Does nothing else, so that a look-up that begins after it sees the break.
 --
--- KEYS  1 epoch · 2 meta · 3 log · 4 ingest
+-- KEYS  1 epoch · 2 meta · 3 log · 4 ingest · and the changes (meta's name with "x" for "m")
 -- ARGV  1 run · 2 epoch that was asked for · 3 "store" or "log" · 4 publishing command · 5 channel
 --       6 conversation · 7 time, µs · 8 ms kept (of "log") · the store's head: 9 id · 10 k · 11 t
 --       12 ordinal · 13 count · 14 when the need was answered, ms: what was read for it is believed
@@ -48,11 +48,14 @@ end
 kept = kept .. struct.pack(BREAK, epoch, id, k, ordinal, count)
 t = math.max(tonumber(ARGV[7]), t + 1)
 local position = place(epoch * PER_EPOCH, 0)
-local text = place(id, k) .. ' ' .. whole(t) .. ' ' .. whole(ordinal) .. ' ' .. whole(count) .. ' {"mark":true}'
+local text = place(id, k) .. ' ' .. whole(t) .. ' ' .. whole(ordinal) .. ' ' .. whole(count) .. ' {"mark":' .. epoch .. '}'
 call('XADD', KEYS[3], position, 'm', text)
 call('SET', KEYS[2], struct.pack(META, VERSION, epoch, 0, 0, t, ordinal, count, stored_id, stored_k) .. kept)
 if has_store then
   call('XADD', KEYS[4], '*', ARGV[6], text)
+  -- What is not stored must not expire.
+  call('PERSIST', KEYS[3])
+  call('PERSIST', (string.gsub(KEYS[2], ':m:', ':x:', 1)))
 else
   call('PEXPIRE', KEYS[3], ARGV[8])
 end

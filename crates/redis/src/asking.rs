@@ -4,6 +4,7 @@
 use std::{rc::Rc, time::Duration};
 
 use parlance_core::{
+    lineage::Lineage,
     ports::Unavailable,
     store::{Partition, Store},
 };
@@ -17,19 +18,29 @@ use crate::{
     commit::{Lane, Writer},
     io::{ELSEWHERE_PAUSE, Io},
     link::{Call, CallError, Link, Run},
+    meta::Meta,
     partition::Keys,
     scripts,
     time::now_micros,
 };
 
+/// Conversations whose stored epochs are remembered. Beyond it all are forgotten.
+const STORED_EPOCHS: usize = 16_384;
 /// How long a question may go back and forth.
 const PATIENCE: Duration = Duration::from_secs(8);
 
 impl<S: Store> Io<S> {
     /// The way of appends into a partition.
     pub(crate) async fn writer(&self, partition: Partition) -> Result<Writer, Unavailable> {
+        let node = self.node(partition)?;
+        if node.memory().is_above(self.memory_limit_bytes) {
+            let label = &node.label;
+            return Err(Unavailable::new(format_args!(
+                "Redis at {label} uses more memory than it may: what waits there has to be stored first"
+            )));
+        }
         match self.durability {
-            Durability::Local => Ok(Writer::Local(self.node(partition)?.link().await?)),
+            Durability::Local => Ok(Writer::Local(node.link().await?)),
             Durability::Replicated => {
                 let lane = self.lane(partition)?;
                 let link = lane.link().await?;
@@ -125,24 +136,57 @@ impl<S: Store> Io<S> {
     ) -> Result<(), Unavailable> {
         let link = self.node(keys.partition)?.link().await?;
         match need {
-            Need::Epoch => {
-                let (epochs, store) = (&self.table.epochs, self.store.as_deref());
-                let before = epochs.known(keys.partition);
-                let opened = self.opener.open(keys.partition, &link, epochs, store).await;
-                if epochs.known(keys.partition) != before {
-                    self.metrics.epochs_opened.increment(1);
-                    if before.is_some() {
-                        self.on_epoch(keys.partition);
-                    }
-                }
-                opened
-            }
+            Need::Epoch => self.open_epoch(keys.partition, &link).await,
             Need::Mark { epoch, found_ms } => {
                 self.note_epoch(keys.partition, epoch);
                 self.mark(conversation, keys, (epoch, found_ms), &link)
                     .await
             }
         }
+    }
+
+    /// Opens a partition's epoch, unless that was done.
+    pub(crate) async fn open_epoch(
+        self: &Rc<Self>,
+        partition: Partition,
+        link: &Link,
+    ) -> Result<(), Unavailable> {
+        let (epochs, store) = (&self.table.epochs, self.store.as_deref());
+        let before = epochs.known(partition);
+        let opened = self.opener.open(partition, link, epochs, store).await;
+        if epochs.known(partition) != before {
+            self.metrics.epochs_opened.increment(1);
+            if before.is_some() {
+                self.on_epoch(partition);
+            }
+        }
+        opened
+    }
+
+    /// Which ids of a conversation exist. The store is asked only for breaks that are not known here.
+    pub(crate) async fn lineage(
+        &self,
+        conversation: &ConversationId,
+        meta: &Meta,
+    ) -> Result<Lineage, Unavailable> {
+        let known = self.stored_epochs.borrow().get(conversation).cloned();
+        let walk = meta.walk(known.as_deref().unwrap_or_default());
+        let (false, Some(store)) = (walk.is_complete, &self.store) else {
+            return Ok(walk.lineage);
+        };
+        let rows = store.epochs(conversation).await?;
+        let walk = meta.walk(&rows);
+        let mut known = self.stored_epochs.borrow_mut();
+        if known.len() >= STORED_EPOCHS {
+            known.clear();
+        }
+        known.insert(conversation.clone(), rows.into());
+        if !walk.is_complete {
+            return Err(Unavailable::new(
+                "the store does not know where an epoch began",
+            ));
+        }
+        Ok(walk.lineage)
     }
 
     /// Sets a conversation's mark in `epoch`, from what the store has of it.

@@ -16,7 +16,8 @@ pub(crate) fn name_of(draft: &Draft) -> Option<NameDigest> {
     }
 }
 
-fn of_local_id(local_id: &LocalId) -> NameDigest {
+/// Of the sender's own name.
+pub(crate) fn of_local_id(local_id: &LocalId) -> NameDigest {
     name(b'l', local_id.as_str())
 }
 

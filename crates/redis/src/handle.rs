@@ -76,17 +76,45 @@ fn closed() -> Unavailable {
     Unavailable::new("the connection to Redis was closed")
 }
 
+/// Gives the I/O thread something to do.
+fn send<S: Store>(
+    jobs: &Sender<Job<S>>,
+    job: impl FnOnce(&Rc<Io<S>>) + Send + 'static,
+) -> Result<(), Unavailable> {
+    jobs.try_send(Box::new(job)).map_err(|error| match error {
+        TrySendError::Full(_) => Unavailable::new("too many requests to Redis wait"),
+        TrySendError::Closed(_) => closed(),
+    })
+}
+
+/// Asks the I/O thread something that takes time.
+pub(crate) fn ask<S: Store, T, F>(
+    jobs: &Sender<Job<S>>,
+    question: impl FnOnce(Rc<Io<S>>) -> F + Send + 'static,
+) -> impl Future<Output = Result<T, Unavailable>> + 'static
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, Unavailable>> + 'static,
+{
+    let (answer, answered) = oneshot::channel();
+    let sent = send(jobs, move |io| {
+        let asked = question(Rc::clone(io));
+        tokio::task::spawn_local(async move {
+            // Who does not wait any more needs no answer.
+            let _ = answer.send(asked.await);
+        });
+    });
+    async move {
+        sent?;
+        answered.await.map_err(|_| closed())?
+    }
+}
+
 impl<S: Store> Handle<S> {
     fn send(&self, job: impl FnOnce(&Rc<Io<S>>) + Send + 'static) -> Result<(), Unavailable> {
-        self.jobs
-            .try_send(Box::new(job))
-            .map_err(|error| match error {
-                TrySendError::Full(_) => Unavailable::new("too many requests to Redis wait"),
-                TrySendError::Closed(_) => closed(),
-            })
+        send(&self.jobs, job)
     }
 
-    /// Asks something that takes time.
     fn ask<T, F>(
         &self,
         question: impl FnOnce(Rc<Io<S>>) -> F + Send + 'static,
@@ -95,18 +123,7 @@ impl<S: Store> Handle<S> {
         T: Send + 'static,
         F: Future<Output = Result<T, Unavailable>> + 'static,
     {
-        let (answer, answered) = oneshot::channel();
-        let sent = self.send(move |io| {
-            let asked = question(Rc::clone(io));
-            tokio::task::spawn_local(async move {
-                // Who does not wait any more needs no answer.
-                let _ = answer.send(asked.await);
-            });
-        });
-        async move {
-            sent?;
-            answered.await.map_err(|_| closed())?
-        }
+        ask(&self.jobs, question)
     }
 
     /// Sends what passes. What cannot be sent is told as dropped.
@@ -171,11 +188,8 @@ impl<S: Store> Log for Handle<S> {
         self.ask(async move |io| {
             let meta = chores::read_meta(&io, &conversation).await?;
             io.table.saw(&conversation, meta.head);
-            let older = match &io.store {
-                Some(store) => store.epochs(&conversation).await?,
-                None => Vec::new(),
-            };
-            Ok(meta.head(&older, io.store.is_some()))
+            let lineage = io.lineage(&conversation, &meta).await?;
+            Ok(meta.head(lineage, io.store.is_some()))
         })
     }
 }

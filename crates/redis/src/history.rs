@@ -1,27 +1,29 @@
-//! History as the log has it: pages, replays, single events.
+//! History: from the log where it has it, else from the store.
 //!
-//! A log that was trimmed begins somewhere, and its first entry names the position before it. What
-//! is asked for from before that is answered as unavailable, never with a page that looks like the
-//! end.
+//! The log is read first, always. What it does not have any more was stored before it let it go, so
+//! the store has it by the time that it is asked; and what changed a message that only the store
+//! has is looked for in the log before, because it may be stored and let go meanwhile. Which messages
+//! there are is known from the lineage alone, so a message that neither has is an error, and no page
+//! ends early. Without a store, what the log does not have any more is said to be gone.
 
-use std::rc::Rc;
+use std::{collections::HashMap, rc::Rc};
 
 use parlance_core::{
-    entry::Row,
+    entry::{Entry, Row},
+    lineage::Lineage,
     ports::{Found, Page, Replay, Replayed, Unavailable},
-    store::Store,
+    store::{RANGE_MAX, Store, StoredEvent},
 };
 use parlance_protocol::{Anchor, ConversationId, MessageId, Position, UserId};
-use redis::Value;
 
 use crate::{
     answer,
     io::Io,
-    link::{Call, CallError},
-    meta::Meta,
+    link::Call,
+    log_piece::{Piece, Shown, Start, What, read},
     partition::Keys,
     scripts,
-    wire::{self, Garbled, Logged, Read},
+    wire::{self, Read},
 };
 
 /// Messages of one reading for [`authored`].
@@ -30,165 +32,6 @@ const AUTHORED_PAGE: usize = 200;
 const AUTHORED_PAGES: usize = 5;
 /// How often a page is read again whose halves were of two epochs.
 const TRIES: usize = 4;
-
-/// Where a reading begins, and which way it goes.
-#[derive(Debug, Clone, Copy)]
-enum Start {
-    /// Downwards from the end.
-    Newest,
-    /// Downwards, from everything of this message on.
-    DownFrom(MessageId),
-    /// Downwards, below this message.
-    Below(MessageId),
-    /// Upwards, above everything of this message.
-    Above(MessageId),
-    /// Upwards, behind this position.
-    Behind(Position),
-    /// Just there.
-    At(Position),
-}
-
-impl Start {
-    fn direction(self) -> &'static str {
-        match self {
-            Self::Newest | Self::DownFrom(_) | Self::Below(_) => "down",
-            Self::Above(_) | Self::Behind(_) | Self::At(_) => "up",
-        }
-    }
-
-    /// As XRANGE takes it. Only messages count in downward readings, and those are at `N-0`.
-    fn bound(self) -> String {
-        match self {
-            Self::Newest => "+".to_owned(),
-            Self::DownFrom(id) => format!("{id}-0"),
-            // Nothing is below everything, and XREVRANGE refuses an open bound at its very end.
-            Self::Below(id) if id == MessageId::ZERO => "0-0".to_owned(),
-            Self::Below(id) => format!("({id}-0"),
-            Self::Above(id) => format!("({id}-0"),
-            Self::Behind(position) => format!("({}", wire::stream_id(position)),
-            Self::At(position) => wire::stream_id(position),
-        }
-    }
-}
-
-/// What is counted.
-#[derive(Debug, Clone, Copy)]
-enum What {
-    Messages,
-    Events,
-}
-
-/// A piece of a log.
-struct Piece {
-    meta: Meta,
-    /// The position before the log's first entry; `None` when the log is empty.
-    begins_after: Option<Position>,
-    events: Vec<Shown>,
-}
-
-/// An event, and for a message how it is shown.
-struct Shown {
-    logged: Logged,
-    row: Option<Row>,
-}
-
-impl Piece {
-    /// Whether the log has everything there is behind `position`.
-    fn reaches(&self, position: Position) -> bool {
-        match self.begins_after {
-            Some(before) => before <= position,
-            None => self.meta.head <= position,
-        }
-    }
-
-    /// Whether there is anything before the log's first entry.
-    fn is_whole(&self) -> bool {
-        self.reaches(Position::ZERO)
-    }
-
-    fn rows(self, limit: usize) -> (Vec<Row>, bool) {
-        let mut rows: Vec<Row> = self.events.into_iter().filter_map(|e| e.row).collect();
-        let has_more = rows.len() > limit;
-        rows.truncate(limit);
-        (rows, has_more)
-    }
-}
-
-async fn read<S: Store>(
-    io: &Rc<Io<S>>,
-    conversation: &ConversationId,
-    from: Start,
-    count: usize,
-    what: What,
-) -> Result<Piece, Unavailable> {
-    let keys = Keys::of(conversation);
-    let what = match what {
-        What::Messages => "messages",
-        What::Events => "events",
-    };
-    let bound = from.bound();
-    let (answer, run) = io
-        .ask(conversation, &keys, |run| {
-            let all = [&*keys.epoch, &*keys.meta, &*keys.log, &*keys.changes];
-            Call::of(&scripts::RANGE, all)
-                .with(run.to_owned())
-                .with(from.direction())
-                .with(&*bound)
-                .with(count as u64)
-                .with(what)
-        })
-        .await?;
-    let piece = piece(answer).map_err(Unavailable::from)?;
-    io.note_epoch(keys.partition, piece.meta.epoch);
-    io.confirm(conversation, keys.partition, piece.meta.head, &run)
-        .await?;
-    Ok(piece)
-}
-
-fn piece(answer: Value) -> Result<Piece, CallError> {
-    let garbled = |error: Garbled| answer::unexpected(&error.to_string());
-    let mut values = answer::list(answer)?.into_iter();
-    let mut next = || {
-        values
-            .next()
-            .ok_or_else(|| answer::unexpected("too little"))
-    };
-    let meta = Meta::unpack(&answer::bytes(next()?)?).map_err(garbled)?;
-    let (first, text) = (answer::text(next()?)?, answer::text(next()?)?);
-    let begins_after = match &*first {
-        "" => None,
-        first => Some(
-            wire::entry(&format!("{first} {text}"))
-                .map_err(garbled)?
-                .prev(),
-        ),
-    };
-    let texts: Vec<String> = values.map(answer::text).collect::<Result<_, _>>()?;
-    let events = texts.chunks_exact(6).map(|six| shown(six).map_err(garbled));
-    Ok(Piece {
-        meta,
-        begins_after,
-        events: events.collect::<Result<_, _>>()?,
-    })
-}
-
-/// Position and text of the event, of its edit and of its delete.
-fn shown(six: &[String]) -> Result<Shown, Garbled> {
-    let read = |at: usize| match (&*six[at], &*six[at + 1]) {
-        ("", _) | (_, "") => Ok(None),
-        (position, text) => wire::entry(&format!("{position} {text}")).map(Some),
-    };
-    let Some(Read::Event(logged)) = read(0)? else {
-        return Err(wire::NO_EVENT);
-    };
-    let mut row = Row::of(&logged.entry);
-    for change in [read(2)?, read(4)?] {
-        if let (Some(row), Some(Read::Event(change))) = (&mut row, change) {
-            row.apply(&change.entry);
-        }
-    }
-    Ok(Shown { logged, row })
-}
 
 fn gone() -> Unavailable {
     Unavailable::new("it is older than what the log keeps, and there is no store")
@@ -217,19 +60,30 @@ async fn older<S: Store>(
     limit: usize,
 ) -> Result<Page, Unavailable> {
     let piece = read(io, conversation, from, limit + 1, What::Messages).await?;
-    let (epoch, is_whole) = (piece.meta.epoch, piece.is_whole());
-    let has_messages = piece.meta.ordinal > 0;
-    let (rows, has_more) = piece.rows(limit);
-    if rows.is_empty() && !is_whole && has_messages {
-        return Err(gone());
-    }
+    let epoch = piece.meta.epoch;
+    let mut ids = downwards(&piece, from, limit + 1);
+    let mut has_more = ids.len() > limit;
+    ids.truncate(limit);
+    let rows = rows(io, conversation, piece, &ids).await?;
+    // What is not in the log any more is more, too.
+    has_more |= rows.len() < ids.len();
     Ok(Page {
-        // What is not in the log any more is more, too.
-        has_more: has_more || (!is_whole && !rows.is_empty()),
         rows,
+        has_more,
         has_more_after: false,
         epoch,
     })
+}
+
+/// The messages that a downward reading is about.
+fn downwards(piece: &Piece, from: Start, count: usize) -> Vec<MessageId> {
+    let top = match from {
+        Start::Newest => Some(piece.meta.head.id),
+        Start::DownFrom(id) => Some(id),
+        Start::Below(id) => id.get().checked_sub(1).and_then(MessageId::new),
+        Start::Above(_) | Start::Behind(_) | Start::At(_) => None,
+    };
+    top.map_or_else(Vec::new, |top| piece.lineage.down_from(top, count))
 }
 
 async fn newer<S: Store>(
@@ -238,24 +92,13 @@ async fn newer<S: Store>(
     after: MessageId,
     limit: usize,
 ) -> Result<Page, Unavailable> {
-    let piece = read(
-        io,
-        conversation,
-        Start::Above(after),
-        limit + 1,
-        What::Messages,
-    )
-    .await?;
-    // A message's own edits stand behind it, so that the anchor is where they end.
-    let end_of_anchor = Position {
-        id: after,
-        k: u32::MAX,
-    };
-    if !piece.reaches(end_of_anchor) {
-        return Err(gone());
-    }
+    let from = Start::Above(after);
+    let piece = read(io, conversation, from, limit + 1, What::Messages).await?;
     let epoch = piece.meta.epoch;
-    let (mut rows, has_more) = piece.rows(limit);
+    let mut ids = piece.lineage.up_from(after, limit + 1);
+    let has_more = ids.len() > limit;
+    ids.truncate(limit);
+    let mut rows = rows(io, conversation, piece, &ids).await?;
     rows.reverse();
     Ok(Page {
         rows,
@@ -294,39 +137,188 @@ async fn around<S: Store>(
     Err(Unavailable::new("the epoch changes again and again"))
 }
 
-/// See [`parlance_core::ports::History::replay`]. What the log does not reach any more is counted
-/// as remaining, without an end: nobody can go on from there by replaying.
+/// How messages that exist are shown, in the order of `ids`. Without a store only those before the
+/// first that is gone, at least one.
+async fn rows<S: Store>(
+    io: &Rc<Io<S>>,
+    conversation: &ConversationId,
+    piece: Piece,
+    ids: &[MessageId],
+) -> Result<Vec<Row>, Unavailable> {
+    let Piece {
+        lineage, events, ..
+    } = piece;
+    let logged = events.into_iter().filter_map(|shown| shown.row);
+    let mut known: HashMap<MessageId, Row> = logged.map(|row| (row.id, row)).collect();
+    let missing: Vec<MessageId> = ids
+        .iter()
+        .copied()
+        .filter(|id| !known.contains_key(id))
+        .collect();
+    if let Some(store) = &io.store {
+        let stored = messages(io, store.as_ref(), conversation, &lineage, &missing).await?;
+        let stored = stored.into_iter().filter_map(|(_, row)| row);
+        known.extend(stored.map(|row| (row.id, row)));
+    }
+    let rows: Vec<Row> = ids.iter().map_while(|id| known.remove(id)).collect();
+    match ids.get(rows.len()) {
+        Some(id) if io.store.is_some() => Err(lacks(Position::of(*id))),
+        Some(_) if rows.is_empty() => Err(gone()),
+        Some(_) | None => Ok(rows),
+    }
+}
+
+fn lacks(position: Position) -> Unavailable {
+    Unavailable::new(format_args!(
+        "neither log nor store has what stands at {position}"
+    ))
+}
+
+/// Messages that the log does not have, with how each is shown.
+async fn messages<S: Store>(
+    io: &Rc<Io<S>>,
+    store: &S,
+    conversation: &ConversationId,
+    lineage: &Lineage,
+    ids: &[MessageId],
+) -> Result<Vec<(StoredEvent, Option<Row>)>, Unavailable> {
+    let late = changes(io, conversation, ids).await?;
+    let mut all = Vec::new();
+    for of_epoch in ids.chunk_by(|one, other| one.epoch() == other.epoch()) {
+        let (Some(from), Some(to)) = (of_epoch.iter().min(), of_epoch.iter().max()) else {
+            continue;
+        };
+        let stored = store.messages(conversation, *from, *to).await?;
+        all.extend(stored.into_iter().map(|event| {
+            let row = row_of(&event, &late, lineage);
+            (event, row)
+        }));
+    }
+    Ok(all)
+}
+
+/// How a stored event is shown, by what the store knows and by `late` changes; `None` if it is no
+/// message.
+fn row_of(event: &StoredEvent, late: &[Entry], lineage: &Lineage) -> Option<Row> {
+    let mut row = Row::of(&event.entry)?;
+    let mut changes: Vec<&Entry> = event
+        .revisions
+        .iter()
+        .chain(late)
+        .filter(|change| lineage.is_visible(change.position))
+        .collect();
+    changes.sort_by_key(|change| change.position);
+    for change in changes {
+        row.apply(change);
+    }
+    Some(row)
+}
+
+/// Edits and deletes of these messages that are in the log: they may not be stored yet.
+async fn changes<S: Store>(
+    io: &Rc<Io<S>>,
+    conversation: &ConversationId,
+    ids: &[MessageId],
+) -> Result<Vec<Entry>, Unavailable> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let keys = Keys::of(conversation);
+    let mut call = Call::of(&scripts::CHANGES, [&*keys.log, &*keys.changes]);
+    for id in ids {
+        call = call.with(id.get());
+    }
+    let ask = async |link: Rc<crate::link::Link>| link.call(&call).await;
+    let texts = answer::texts(io.read(keys.partition, ask).await?)?;
+    let entries = texts.chunks_exact(2).map(|pair| {
+        let read = wire::entry(&format!("{} {}", pair[0], pair[1]));
+        match read.map_err(|error| answer::unexpected(&error.to_string()))? {
+            Read::Event(logged) => Ok(Some(logged.entry)),
+            Read::Mark(_) => Ok(None),
+        }
+    });
+    let entries: Result<Vec<_>, Unavailable> = entries.collect();
+    Ok(entries?.into_iter().flatten().collect())
+}
+
+/// See [`parlance_core::ports::History::replay`]. Without a store, what the log does not reach any
+/// more is counted as remaining, without an end: nobody can go on from there by replaying.
 pub(crate) async fn replay<S: Store>(
     io: &Rc<Io<S>>,
     conversation: &ConversationId,
     after: Position,
     limit: usize,
 ) -> Result<Replay, Unavailable> {
-    let limit = limit.max(1);
-    let piece = read(io, conversation, Start::Behind(after), limit, What::Events).await?;
-    let (epoch, head) = (piece.meta.epoch, piece.meta.head);
-    if !piece.reaches(after) {
-        return Ok(Replay {
-            events: Vec::new(),
-            remaining: u64::MAX,
-            epoch,
-            head,
-        });
+    let limit = limit.clamp(1, RANGE_MAX);
+    let from = Start::Behind(after);
+    let piece = read(io, conversation, from, limit, What::Events).await?;
+    let (epoch, head, count) = (piece.meta.epoch, piece.meta.head, piece.meta.count);
+    let is_end = piece.lineage.event_up_to(head) <= after;
+    let (lineage, reaches) = (piece.lineage.clone(), piece.reaches(after));
+    let mut events: Vec<(Replayed, u64)> = Vec::new();
+    if reaches || io.store.is_some() {
+        events.extend(piece.run_behind(after).into_iter().map(replayed));
     }
-    let remaining = match piece.events.last() {
-        Some(last) => piece.meta.count.saturating_sub(last.logged.count),
-        None => 0,
-    };
-    let events = piece.events.into_iter().map(|shown| Replayed {
-        entry: shown.logged.entry,
-        row: shown.row,
-    });
+    if events.is_empty() && !is_end {
+        let Some(store) = &io.store else {
+            let remaining = u64::MAX;
+            return Ok(Replay {
+                events: Vec::new(),
+                remaining,
+                epoch,
+                head,
+            });
+        };
+        events = stored_behind(io, store.as_ref(), conversation, &lineage, after, limit).await?;
+    }
+    let remaining = events.last().map_or(0, |(_, at)| count.saturating_sub(*at));
     Ok(Replay {
-        events: events.collect(),
+        events: events.into_iter().map(|(event, _)| event).collect(),
         remaining,
         epoch,
         head,
     })
+}
+
+/// With how many events there are up to it.
+fn replayed(shown: Shown) -> (Replayed, u64) {
+    let (entry, row) = (shown.logged.entry, shown.row);
+    (Replayed { entry, row }, shown.logged.count)
+}
+
+/// The next events that only the store has: at least one.
+async fn stored_behind<S: Store>(
+    io: &Rc<Io<S>>,
+    store: &S,
+    conversation: &ConversationId,
+    lineage: &Lineage,
+    after: Position,
+    limit: usize,
+) -> Result<Vec<(Replayed, u64)>, Unavailable> {
+    let Some((behind, up_to)) = lineage.part_after(after) else {
+        return Err(lacks(after));
+    };
+    let late = lineage.up_from(behind.id, limit);
+    let late = changes(io, conversation, &late).await?;
+    let stored = store.events(conversation, behind, up_to, limit).await?;
+    let mut last = after;
+    let next_in_line = |event: &StoredEvent| {
+        let is_next = lineage.event_up_to(event.entry.prev) <= last;
+        last = event.entry.position;
+        is_next
+    };
+    let run = stored.into_iter().take_while(next_in_line);
+    let events: Vec<_> = run
+        .map(|event| {
+            let row = row_of(&event, &late, lineage);
+            let entry = event.entry;
+            (Replayed { entry, row }, event.count)
+        })
+        .collect();
+    if events.is_empty() {
+        return Err(lacks(behind));
+    }
+    Ok(events)
 }
 
 /// See [`parlance_core::ports::History::at`].
@@ -335,39 +327,70 @@ pub(crate) async fn at<S: Store>(
     conversation: &ConversationId,
     position: Position,
 ) -> Result<Option<Found>, Unavailable> {
-    let Some(found) = event_at(io, conversation, position).await? else {
+    let Some((entry, row)) = event_at(io, conversation, position).await? else {
         return Ok(None);
     };
-    let entry = found.logged.entry;
-    let row = match (found.row, entry.event.target()) {
+    let row = match (row, entry.event.target()) {
         (Some(row), _) => Some(row),
         (None, Some(target)) => {
             let message = event_at(io, conversation, Position::of(target)).await?;
-            message.and_then(|message| message.row)
+            message.and_then(|(_, row)| row)
         }
         (None, None) => None,
     };
     Ok(row.map(|row| Found { entry, row }))
 }
 
+/// The event, and if it is a message how it is shown.
 async fn event_at<S: Store>(
     io: &Rc<Io<S>>,
     conversation: &ConversationId,
     position: Position,
-) -> Result<Option<Shown>, Unavailable> {
+) -> Result<Option<(Entry, Option<Row>)>, Unavailable> {
     if position == Position::ZERO {
         return Ok(None);
     }
-    let piece = read(io, conversation, Start::At(position), 1, What::Events).await?;
-    let is_gone = piece.begins_after.is_none_or(|before| position <= before)
-        && !piece.is_whole()
-        && position <= piece.meta.head;
-    let mut events = piece.events.into_iter();
-    let found = events.find(|shown| shown.logged.entry.position == position);
-    match found {
-        None if is_gone => Err(gone()),
-        found => Ok(found),
+    let from = Start::At(position);
+    let mut piece = read(io, conversation, from, 1, What::Events).await?;
+    if !piece.lineage.is_visible(position) || piece.lineage.event_up_to(position) != position {
+        return Ok(None);
     }
+    let events = std::mem::take(&mut piece.events);
+    let mut events = events.into_iter();
+    let logged = events.find(|shown| shown.logged.entry.position == position);
+    if let Some(shown) = logged
+        && (shown.row.is_some() || position.k > 0)
+    {
+        return Ok(Some((shown.logged.entry, shown.row)));
+    }
+    let Some(store) = &io.store else {
+        let before = Position {
+            k: position.k.saturating_sub(1),
+            ..position
+        };
+        let may_be_gone = position.k == 0 || !piece.reaches(before);
+        return if may_be_gone { Err(gone()) } else { Ok(None) };
+    };
+    let lineage = &piece.lineage;
+    stored_at(io, store.as_ref(), conversation, lineage, position).await
+}
+
+async fn stored_at<S: Store>(
+    io: &Rc<Io<S>>,
+    store: &S,
+    conversation: &ConversationId,
+    lineage: &Lineage,
+    position: Position,
+) -> Result<Option<(Entry, Option<Row>)>, Unavailable> {
+    let id = position.id;
+    let Some(before) = position.k.checked_sub(1) else {
+        let mut found = messages(io, store, conversation, lineage, &[id]).await?;
+        let (event, row) = found.pop().ok_or_else(|| lacks(position))?;
+        return Ok(Some((event.entry, row)));
+    };
+    let before = Position { id, k: before };
+    let found = store.events(conversation, before, position, 1).await?;
+    Ok(found.into_iter().next().map(|event| (event.entry, None)))
 }
 
 /// See [`parlance_core::ports::History::authored`].
@@ -379,28 +402,25 @@ pub(crate) async fn authored<S: Store>(
     up_to: MessageId,
     limit: usize,
 ) -> Result<Vec<MessageId>, Unavailable> {
-    let mut ids = Vec::new();
+    let mut found = Vec::new();
     let mut from = Start::DownFrom(up_to);
     for _ in 0..AUTHORED_PAGES {
         let piece = read(io, conversation, from, AUTHORED_PAGE, What::Messages).await?;
-        let is_last = piece.events.len() < AUTHORED_PAGE;
-        let mut lowest = up_to;
-        for shown in piece.events {
-            let entry = shown.logged.entry;
-            lowest = entry.position.id;
-            if lowest <= above || ids.len() == limit {
-                ids.reverse();
-                return Ok(ids);
-            }
-            if entry.sender == *author {
-                ids.push(lowest);
-            }
-        }
-        if is_last {
+        let mut ids = downwards(&piece, from, AUTHORED_PAGE);
+        ids.retain(|id| *id > above);
+        let Some(lowest) = ids.last().copied() else {
+            break;
+        };
+        let rows = rows(io, conversation, piece, &ids).await?;
+        let has_all = rows.len() == ids.len();
+        let own = rows.into_iter().filter(|row| row.sender == *author);
+        found.extend(own.map(|row| row.id));
+        if found.len() >= limit || !has_all {
             break;
         }
         from = Start::Below(lowest);
     }
-    ids.reverse();
-    Ok(ids)
+    found.truncate(limit);
+    found.reverse();
+    Ok(found)
 }

@@ -14,9 +14,10 @@ use std::{
 
 use parlance_core::{
     ports::Unavailable,
-    store::{Partition, Store},
+    store::{EpochRow, Partition, Store},
 };
 use parlance_feed::FeedId;
+use parlance_protocol::ConversationId;
 use parlance_telemetry::RedisMetrics;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -45,7 +46,12 @@ pub(crate) struct Io<S: Store> {
     pub(crate) gateway: Arc<str>,
     pub(crate) durability: Durability,
     pub(crate) retention: Retention,
+    pub(crate) tail_entries: u64,
+    pub(crate) memory_limit_bytes: Option<u64>,
     pub(crate) store: Option<Arc<S>>,
+    /// What the store said of conversations whose earlier epochs Redis has forgotten. The breaks in
+    /// it never change.
+    pub(crate) stored_epochs: RefCell<HashMap<ConversationId, Rc<[EpochRow]>>>,
     pub(crate) shards: ShardMap,
     pub(crate) table: Arc<Table>,
     pub(crate) opener: Opener,
@@ -111,7 +117,10 @@ impl<S: Store> Io<S> {
             gateway: gateway.into(),
             durability: options.durability,
             retention: options.retention,
+            tail_entries: options.tail_entries,
+            memory_limit_bytes: options.memory_limit_bytes,
             store,
+            stored_epochs: RefCell::default(),
             shards: ShardMap::new(options.topology),
             table: shared.table,
             opener: Opener::default(),

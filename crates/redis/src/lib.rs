@@ -24,8 +24,10 @@ mod epochs;
 mod handle;
 mod history;
 mod holders;
+mod ingest;
 mod io;
 mod link;
+mod log_piece;
 mod meta;
 mod node;
 mod owed;
@@ -57,6 +59,7 @@ use tokio::sync::mpsc::Sender;
 
 pub use crate::{
     handle::Handle,
+    ingest::Unstored,
     start::StartError,
     topology::{Topology, TopologyError},
 };
@@ -89,8 +92,23 @@ pub struct Options {
     pub durability: Durability,
     /// Counts without a store only.
     pub retention: Retention,
+    /// Events of a stored conversation that its log keeps, so that most readers need no store.
+    /// Counts with a store only.
+    pub tail_entries: u64,
+    /// Bytes that a server may use. Beyond it nothing is appended there. `None`: nine tenths of its
+    /// own `maxmemory`, if it has one.
+    pub memory_limit_bytes: Option<u64>,
     /// How long the start may take.
     pub start_deadline: Duration,
+}
+
+/// What a process does with Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It has users: it holds a lease, and compares what it heard with the logs.
+    Gateway,
+    /// It only asks.
+    Other,
 }
 
 /// How long a gateway that leaves tries to say so.
@@ -111,7 +129,25 @@ impl<S: Store> Redis<S> {
     /// # Errors
     /// [`StartError`]: what is wrong with which server, and what to do about it.
     pub fn connect(options: Options, store: Option<Arc<S>>) -> Result<Self, StartError> {
-        start::connect(options, store)
+        start::connect(options, store, Role::Gateway)
+    }
+
+    /// As [`Redis::connect`], for a process that has no users: a persister, or a command.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn connect_without_users(
+        options: Options,
+        store: Option<Arc<S>>,
+    ) -> Result<Self, StartError> {
+        start::connect(options, store, Role::Other)
+    }
+
+    /// The unstored end of the log.
+    #[must_use]
+    pub fn ingest(&self) -> Unstored<S> {
+        let jobs = self.jobs.clone();
+        Unstored { jobs }
     }
 
     /// Whether every server works: what is published there is heard here. For readiness.

@@ -86,42 +86,50 @@ impl Meta {
         })
     }
 
-    /// What a room is told.
-    pub(crate) fn head(&self, stored: &[EpochRow], durable: bool) -> Head {
+    /// What a room is told, from a [`Meta::walk`].
+    pub(crate) fn head(&self, lineage: Lineage, durable: bool) -> Head {
         Head {
             epoch: self.epoch,
-            lineage: self.lineage(&breaks_of(stored)),
+            lineage,
             stored: self.stored,
             durable,
             stored_at_ack: false,
         }
     }
 
-    /// Walks down from the head through the breaks: those here, and `older` ones that the store
+    /// Walks down from the head through the breaks: those here, and older ones that the store
     /// knows. What no break leads to does not exist.
-    fn lineage(&self, older: &[Break]) -> Lineage {
+    pub(crate) fn walk(&self, stored: &[EpochRow]) -> Walk {
+        let older = breaks_of(stored);
         let mut spans = Vec::new();
         let mut last = self.head;
-        if last == Position::ZERO {
-            return Lineage::default();
-        }
-        loop {
+        let mut is_complete = true;
+        while last > Position::ZERO {
             let epoch = last.id.epoch();
-            let known = self.breaks.iter().chain(older);
+            let known = self.breaks.iter().chain(&older);
             let below = known.into_iter().find(|below| below.epoch == epoch);
             spans.push(Span {
                 epoch,
                 last,
                 ordinal_before: below.map_or(0, |below| below.ordinal),
             });
-            match below {
-                Some(below) if below.at > Position::ZERO => last = below.at,
-                Some(_) | None => break,
-            }
+            is_complete = epoch == 0 || below.is_some();
+            last = below.map_or(Position::ZERO, |below| below.at);
         }
         spans.reverse();
-        Lineage::new(spans)
+        let lineage = Lineage::new(spans);
+        Walk {
+            lineage,
+            is_complete,
+        }
     }
+}
+
+/// What a walk down from the head found.
+pub(crate) struct Walk {
+    pub(crate) lineage: Lineage,
+    /// Whether it ended where everything began, and not at a break that is not known here.
+    pub(crate) is_complete: bool,
 }
 
 /// The breaks that the store knows. How many messages there were up to one is told by the head of
@@ -146,6 +154,8 @@ fn breaks_of(rows: &[EpochRow]) -> Vec<Break> {
 
 #[cfg(test)]
 mod tests {
+    use parlance_protocol::UnixMicros;
+
     use super::*;
 
     fn at(id: u64, k: u32) -> Position {
@@ -181,7 +191,8 @@ mod tests {
                 },
             ],
         };
-        let lineage = meta.head(&[], false).lineage;
+        let walk = meta.walk(&[]);
+        let lineage = walk.lineage;
         let ids = [1, 5, 6, E + 2, E + 3, 2 * E + 1, 3 * E + 2, 3 * E + 3];
         let exists: Vec<bool> = ids
             .iter()
@@ -190,6 +201,37 @@ mod tests {
         assert_eq!(exists, [true, true, false, true, false, false, true, false]);
         assert_eq!(lineage.ordinal(MessageId::new(3 * E + 2).unwrap()), 9);
         assert_eq!(lineage.ordinal(MessageId::new(E + 1).unwrap()), 6);
+        assert!(walk.is_complete);
+    }
+
+    #[test]
+    fn a_break_that_only_the_store_knows_is_missed() {
+        const E: u64 = MessageId::PER_EPOCH;
+        let meta = Meta {
+            epoch: 2,
+            head: at(2 * E + 2, 0),
+            ordinal: 9,
+            count: 9,
+            stored: Position::ZERO,
+            breaks: Vec::new(),
+        };
+        assert!(!meta.walk(&[]).is_complete);
+        let row = |epoch, broke_at, head, ordinal| EpochRow {
+            epoch,
+            broke_at,
+            head,
+            t: UnixMicros(1),
+            ordinal,
+            count: ordinal,
+        };
+        let rows = [
+            row(0, None, at(7, 0), 7),
+            row(2, Some(at(6, 0)), at(2 * E + 1, 0), 7),
+        ];
+        let walk = meta.walk(&rows);
+        assert!(walk.is_complete);
+        assert_eq!(walk.lineage.ordinal(at(2 * E + 2, 0).id), 8);
+        assert!(!walk.lineage.contains(at(7, 0).id));
     }
 
     #[test]

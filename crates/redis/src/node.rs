@@ -19,6 +19,7 @@ use tokio::{
 
 use crate::{
     link::{self, ANSWER_TIMEOUT, CallError, Link, Run},
+    server::Memory,
     topology::NodeAccess,
 };
 
@@ -76,6 +77,8 @@ pub(crate) struct Node {
     changed: Notify,
     /// Why it does not work, for readiness. `None`: it does.
     trouble: RefCell<Option<Arc<str>>>,
+    /// At the last probe.
+    memory: Cell<Memory>,
     /// When the oldest probe was sent that was not heard.
     unheard_since: Cell<Option<Instant>>,
     is_over: Cell<bool>,
@@ -134,6 +137,7 @@ impl Node {
             last_run: RefCell::new(None),
             changed: Notify::new(),
             trouble: RefCell::new(Some("not connected yet".into())),
+            memory: Cell::default(),
             unheard_since: Cell::new(None),
             is_over: Cell::new(false),
         })
@@ -186,6 +190,11 @@ impl Node {
     /// Why it does not work.
     pub(crate) fn trouble(&self) -> Option<Arc<str>> {
         self.trouble.borrow().clone()
+    }
+
+    /// What it used at the last probe.
+    pub(crate) fn memory(&self) -> Memory {
+        self.memory.get()
     }
 
     /// A probe is being published.
@@ -286,7 +295,7 @@ impl Node {
                 Err(error) => return error.to_string(),
                 Ok(facts) if facts.run != link.run => return "it began another run".into(),
                 Ok(facts) if !facts.is_master => return facts.standing().into(),
-                Ok(_) => {}
+                Ok(facts) => self.memory.set(facts.memory),
             }
             if let Err(error) = watcher.probe(self, link).await {
                 return error.to_string();

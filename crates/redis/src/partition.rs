@@ -54,6 +54,7 @@ pub(crate) struct Keys {
     pub(crate) presence: String,
     pub(crate) read: String,
     pub(crate) delivered: String,
+    pub(crate) moved: String,
     pub(crate) channel: String,
 }
 
@@ -67,10 +68,11 @@ impl Keys {
             meta: own("m"),
             log: own("l"),
             changes: own("x"),
-            ingest: tagged(partition, "in"),
+            ingest: ingest_key(partition),
             presence: own("p"),
             read: own("rr"),
             delivered: own("rd"),
+            moved: moved_key(partition),
             channel: own("c"),
         }
     }
@@ -92,6 +94,31 @@ pub(crate) fn epoch_key(partition: Partition) -> String {
 /// `{pNN}:o`
 pub(crate) fn claim_key(partition: Partition) -> String {
     tagged(partition, "o")
+}
+
+/// `{pNN}:in`: what waits to be stored.
+pub(crate) fn ingest_key(partition: Partition) -> String {
+    tagged(partition, "in")
+}
+
+/// `{pNN}:dl`: what the store refuses.
+pub(crate) fn dead_letters_key(partition: Partition) -> String {
+    tagged(partition, "dl")
+}
+
+/// `{pNN}:own`: which persister has it.
+pub(crate) fn owner_key(partition: Partition) -> String {
+    tagged(partition, "own")
+}
+
+/// `{pNN}:tok`: the last owner's token.
+pub(crate) fn token_key(partition: Partition) -> String {
+    tagged(partition, "tok")
+}
+
+/// `{pNN}:rm`: cursors that moved and are not stored.
+pub(crate) fn moved_key(partition: Partition) -> String {
+    tagged(partition, "rm")
 }
 
 /// Where epochs are announced as they are opened.

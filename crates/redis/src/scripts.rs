@@ -14,7 +14,7 @@ pub(crate) struct Script {
 macro_rules! scripts {
     ($($name:ident = $file:literal;)+) => {
         $(pub(crate) static $name: LazyLock<Script> =
-            LazyLock::new(|| Script::new(include_str!($file)));)+
+            LazyLock::new(|| Script::new(stringify!($name), include_str!($file)));)+
 
         /// All of them, to be loaded into a node before it is used.
         pub(crate) fn all() -> impl Iterator<Item = &'static Script> {
@@ -35,11 +35,25 @@ scripts! {
     LEASE = "../lua/lease.lua";
     ADVANCE = "../lua/advance.lua";
     CURSORS = "../lua/cursors.lua";
+    CHANGES = "../lua/changes.lua";
+    RECALL = "../lua/recall.lua";
+    HOLD = "../lua/hold.lua";
+    RELEASE = "../lua/release.lua";
+    COMMIT = "../lua/commit.lua";
+    SETTLE = "../lua/settle.lua";
+    REQUEUE = "../lua/requeue.lua";
 }
 
+/// The line by which a script may be called when memory is full. Only what frees some is.
+const WHEN_FULL: &str = "#!lua flags=allow-oom\n";
+
 impl Script {
-    fn new(own: &str) -> Self {
-        let source = format!("{}{own}", include_str!("../lua/lib.lua"));
+    fn new(name: &str, own: &str) -> Self {
+        let flags = match name {
+            "LEASE" | "HOLD" | "RELEASE" | "COMMIT" | "SETTLE" => WHEN_FULL,
+            _ => "",
+        };
+        let source = format!("{flags}{}{own}", include_str!("../lua/lib.lua"));
         let hash = Sha1::from(&source).digest().to_string();
         Self { source, hash }
     }

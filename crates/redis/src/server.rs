@@ -15,6 +15,23 @@ pub(crate) struct ServerFacts {
     /// Whether what is acknowledged is written to a disk.
     pub(crate) has_append_only_file: bool,
     pub(crate) replicas: u64,
+    pub(crate) memory: Memory,
+}
+
+/// What a server uses, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Memory {
+    pub(crate) used: u64,
+    /// Its `maxmemory`; 0: none.
+    pub(crate) max: u64,
+}
+
+impl Memory {
+    /// Whether it uses more than `limit`, or without one than nine tenths of its own.
+    pub(crate) fn is_above(self, limit: Option<u64>) -> bool {
+        let own = (self.max > 0).then_some(self.max / 10 * 9);
+        limit.or(own).is_some_and(|limit| self.used > limit)
+    }
 }
 
 impl ServerFacts {
@@ -59,5 +76,22 @@ pub(crate) async fn server_facts(
         eviction: text("maxmemory_policy"),
         has_append_only_file: text("aof_enabled") == "1",
         replicas: text("connected_slaves").parse().unwrap_or(0),
+        memory: Memory {
+            used: text("used_memory").parse().unwrap_or(0),
+            max: text("maxmemory").parse().unwrap_or(0),
+        },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_counts_more_than_what_the_server_has_for_itself() {
+        let memory = |used, max| Memory { used, max };
+        assert!(!memory(1 << 40, 0).is_above(None));
+        assert!(memory(91, 100).is_above(None) && !memory(90, 100).is_above(None));
+        assert!(!memory(95, 100).is_above(Some(95)) && memory(96, 100).is_above(Some(95)));
+    }
 }

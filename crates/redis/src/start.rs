@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    Durability, Options, Redis, answer, chores,
+    Durability, Options, Redis, Role, answer, chores,
     handle::{JOBS, Job},
     holders::LEASE,
     io::{Io, Shared},
@@ -112,6 +112,7 @@ impl StartError {
 struct Plan<S: Store> {
     options: Options,
     store: Option<Arc<S>>,
+    role: Role,
     shared: Shared,
     jobs: mpsc::Receiver<Job<S>>,
     stop: oneshot::Receiver<()>,
@@ -121,6 +122,7 @@ struct Plan<S: Store> {
 pub(crate) fn connect<S: Store>(
     options: Options,
     store: Option<Arc<S>>,
+    role: Role,
 ) -> Result<Redis<S>, StartError> {
     let (jobs, queue) = mpsc::channel(JOBS);
     let (stop, stopped) = oneshot::channel();
@@ -129,6 +131,7 @@ pub(crate) fn connect<S: Store>(
     let plan = Plan {
         options,
         store,
+        role,
         shared: shared.clone(),
         jobs: queue,
         stop: stopped,
@@ -159,6 +162,7 @@ async fn run<S: Store>(plan: Plan<S>) {
     let Plan {
         options,
         store,
+        role,
         shared,
         mut jobs,
         mut stop,
@@ -166,14 +170,16 @@ async fn run<S: Store>(plan: Plan<S>) {
     } = plan;
     let start_deadline = options.start_deadline;
     let io = Io::new(options, store, shared);
-    let outcome = begin(&io, start_deadline).await;
+    let outcome = begin(&io, role, start_deadline).await;
     let has_failed = outcome.is_err();
     // Who started it waits for this.
     let _ = started.send(outcome);
     if has_failed {
         return;
     }
-    tokio::task::spawn_local(chores::run(Rc::clone(&io)));
+    if role == Role::Gateway {
+        tokio::task::spawn_local(chores::run(Rc::clone(&io)));
+    }
     if io.shards.is_cluster() {
         tokio::task::spawn_local(Rc::clone(&io).follow_cluster());
     }
@@ -191,7 +197,7 @@ async fn run<S: Store>(plan: Plan<S>) {
 }
 
 /// Judges every server, then lets connections be kept, and waits until all of them hear themselves.
-async fn begin<S: Store>(io: &Rc<Io<S>>, patience: Duration) -> Result<(), StartError> {
+async fn begin<S: Store>(io: &Rc<Io<S>>, role: Role, patience: Duration) -> Result<(), StartError> {
     let begun = Instant::now();
     let deadline = begun + patience;
     if io.shards.is_cluster() {
@@ -231,7 +237,9 @@ async fn begin<S: Store>(io: &Rc<Io<S>>, patience: Duration) -> Result<(), Start
         sleep(TRY_AGAIN / 10).await;
     }
     // Whoever joins soon is told who is there, so it has to be known which gateways live.
-    if let Err(error) = chores::renew(io, LEASE).await {
+    if role == Role::Gateway
+        && let Err(error) = chores::renew(io, LEASE).await
+    {
         tracing::warn!(%error, "the lease is not taken yet");
     }
     Ok(())

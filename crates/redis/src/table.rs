@@ -220,13 +220,18 @@ impl Table {
         let (conversation, _) = rows.get_key_value(conversation)?;
         let conversation = conversation.clone();
         let row = rows.get_mut(&conversation)?;
-        let mut news = None;
+        let (mut news, mut missed) = (None, false);
         let read = wire::push(payload, |heard| {
             if let Heard::Entry(entry) = &heard {
                 row.head = row.head.max(entry.position);
                 if self.epochs.note(row.partition, entry.position.id.epoch()) {
                     news = Some(row.partition);
                 }
+            }
+            if let Heard::Stored { up_to, .. } = &heard
+                && *up_to > row.head
+            {
+                missed = true;
             }
             for (_, inbox) in &row.inboxes {
                 if inbox.put(&conversation, heard.clone()) == Put::Dropped {
@@ -236,6 +241,10 @@ impl Table {
         });
         if let Err(error) = read {
             tracing::error!(%error, "a push cannot be read: the conversation is read again");
+            doubt(&conversation, row);
+        }
+        // What is stored was published before.
+        if missed {
             doubt(&conversation, row);
         }
         news

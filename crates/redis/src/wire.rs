@@ -44,8 +44,9 @@ struct Body<'a> {
     e: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     d: Option<u64>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    mark: bool,
+    /// The epoch that begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mark: Option<u32>,
 }
 
 /// An entry of the log, with how many durable events there are up to it.
@@ -59,17 +60,25 @@ pub(crate) struct Logged {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Read {
     Event(Logged),
-    /// The begin of an epoch, and where the one before ended.
-    Mark {
-        prev: Position,
-    },
+    Mark(Mark),
+}
+
+/// The begin of an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) epoch: u32,
+    /// Where the one before ended.
+    pub(crate) prev: Position,
+    pub(crate) t: UnixMicros,
+    pub(crate) ordinal: u64,
+    pub(crate) count: u64,
 }
 
 impl Read {
     pub(crate) fn prev(&self) -> Position {
         match self {
             Self::Event(logged) => logged.entry.prev,
-            Self::Mark { prev } => *prev,
+            Self::Mark(mark) => mark.prev,
         }
     }
 }
@@ -100,7 +109,7 @@ pub(crate) fn body(sender: &UserId, local_id: Option<&LocalId>, event: &Event) -
         m: m.map(Into::into),
         e,
         d,
-        mark: false,
+        mark: None,
     };
     serde_json::to_string(&body).expect("texts and numbers can always be written")
 }
@@ -165,40 +174,43 @@ pub(crate) fn entry(text: &str) -> Result<Read, Garbled> {
     Ok(read(facts, said(body)?))
 }
 
-/// An entry as it is published, without its position.
-fn published(text: &str) -> Result<Read, Garbled> {
+/// An entry as it is published and waits to be stored, without its position.
+pub(crate) fn published(text: &str) -> Result<Read, Garbled> {
     let body = text.splitn(5, ' ').nth(4).ok_or(SHORT_ENTRY)?;
     let said = said(body)?;
-    let (facts, _) = facts_at(|prev| after(prev, said.as_ref()), text)?;
+    let (facts, _) = facts_at(|prev| after(prev, &said), text)?;
     Ok(read(facts, said))
 }
 
 /// The position of what follows `prev`.
-fn after(prev: Position, said: Option<&Said>) -> Result<Position, Garbled> {
-    let position = match said.map(|said| &said.event) {
-        Some(Event::Message { .. }) => MessageId::new(prev.id.get() + 1).map(Position::of),
-        Some(Event::Edit { .. } | Event::Delete { .. }) => Some(Position {
-            id: prev.id,
-            k: prev.k.saturating_add(1),
-        }),
-        // A mark stands where nobody is told; whoever hears of it reads.
-        None => Some(prev),
+fn after(prev: Position, said: &Said) -> Result<Position, Garbled> {
+    let position = match said {
+        Said::Mark(epoch) => MessageId::of_epoch(*epoch, 0).map(Position::of),
+        Said::Event { event, .. } => match event {
+            Event::Message { .. } => MessageId::new(prev.id.get() + 1).map(Position::of),
+            Event::Edit { .. } | Event::Delete { .. } => Some(Position {
+                id: prev.id,
+                k: prev.k.saturating_add(1),
+            }),
+        },
     };
     position.ok_or(garbled("a position"))
 }
 
-/// What somebody said.
-struct Said {
-    sender: UserId,
-    local_id: Option<LocalId>,
-    event: Event,
+/// What a body says.
+enum Said {
+    Event {
+        sender: UserId,
+        local_id: Option<LocalId>,
+        event: Event,
+    },
+    Mark(u32),
 }
 
-/// `None`: a mark.
-fn said(body: &str) -> Result<Option<Said>, Garbled> {
+fn said(body: &str) -> Result<Said, Garbled> {
     let body: Body<'_> = serde_json::from_str(body).map_err(|_| garbled("a body"))?;
-    if body.mark {
-        return Ok(None);
+    if let Some(epoch) = body.mark {
+        return Ok(Said::Mark(epoch));
     }
     let id = |id| MessageId::new(id).ok_or(garbled("a message id"));
     let event = match (body.m, body.e, body.d) {
@@ -215,28 +227,46 @@ fn said(body: &str) -> Result<Option<Said>, Garbled> {
         _ => return Err(garbled("a kind of event")),
     };
     let local_id = body.l.map(|name| LocalId::new(&name)).transpose();
-    Ok(Some(Said {
+    Ok(Said::Event {
         sender: UserId::new(&body.s).map_err(|_| garbled("a sender"))?,
         local_id: local_id.map_err(|_| garbled("a local_id"))?,
         event,
-    }))
+    })
 }
 
-fn read(facts: Facts, said: Option<Said>) -> Read {
-    let Some(said) = said else {
-        return Read::Mark { prev: facts.prev };
-    };
-    let entry = Entry {
-        position: facts.position,
-        prev: facts.prev,
-        t: facts.t,
-        ordinal: facts.ordinal,
-        sender: said.sender,
-        local_id: said.local_id,
-        event: said.event,
-    };
-    let count = facts.count;
-    Read::Event(Logged { entry, count })
+fn read(facts: Facts, said: Said) -> Read {
+    let Facts {
+        position,
+        prev,
+        t,
+        ordinal,
+        count,
+    } = facts;
+    match said {
+        Said::Mark(epoch) => Read::Mark(Mark {
+            epoch,
+            prev,
+            t,
+            ordinal,
+            count,
+        }),
+        Said::Event {
+            sender,
+            local_id,
+            event,
+        } => {
+            let entry = Entry {
+                position,
+                prev,
+                t,
+                ordinal,
+                sender,
+                local_id,
+                event,
+            };
+            Read::Event(Logged { entry, count })
+        }
+    }
 }
 
 /// A line of typing as it travels.
@@ -299,7 +329,7 @@ pub(crate) fn push(payload: &str, mut hear: impl FnMut(Heard)) -> Result<(), Gar
                 hear(match published(line)? {
                     Read::Event(logged) => Heard::Entry(Arc::new(logged.entry)),
                     // The epoch changed, and that has to be read.
-                    Read::Mark { .. } => Heard::Doubt,
+                    Read::Mark(_) => Heard::Doubt,
                 });
             }
         }
@@ -314,11 +344,20 @@ pub(crate) fn push(payload: &str, mut hear: impl FnMut(Heard)) -> Result<(), Gar
         }
         Some('W') => hear(Heard::Ephemeral(Ephemeral::WhoTypes)),
         Some('C') => hear(Heard::Ephemeral(cursor(chars.as_str())?)),
+        Some('S') => hear(stored(chars.as_str())?),
         Some('?') => hear(Heard::Doubt),
         // From a later version; what matters is in the log.
         Some(_) | None => {}
     }
     Ok(())
+}
+
+fn stored(text: &str) -> Result<Heard, Garbled> {
+    let (epoch, up_to) = text.split_once(' ').ok_or(garbled("a watermark"))?;
+    Ok(Heard::Stored {
+        epoch: epoch.parse().map_err(|_| garbled("an epoch"))?,
+        up_to: position(up_to)?,
+    })
 }
 
 fn typing(json: &str) -> Result<Ephemeral, Garbled> {
@@ -465,19 +504,30 @@ mod tests {
         }
 
         #[test]
-        fn whatever_comes_is_heard_or_refused(payload in "\\PC{0,60}|[0-9ET+C?-][0-9 ,{}\"a-z-]{0,60}") {
+        fn whatever_comes_is_heard_or_refused(payload in "\\PC{0,60}|[0-9EST+C?-][0-9 ,{}\"a-z-]{0,60}") {
             let _ = push(&payload, |_| {});
         }
     }
 
     #[test]
     fn a_mark_is_told_from_events() {
-        let text = "10000000000-0 5-2 99 5 7 {\"mark\":true}";
+        let text = "10000000000-0 5-2 99 5 7 {\"mark\":1}";
         let mark = entry(text).unwrap();
         assert_eq!(mark.prev(), Position { id: id(5), k: 2 });
         let mut heard = Vec::new();
         let (_, told) = text.split_once(' ').unwrap();
         push(told, |piece| heard.push(piece)).unwrap();
         assert_eq!(heard, [Heard::Doubt]);
+    }
+
+    #[test]
+    fn a_watermark_is_heard_with_its_epoch() {
+        let mut heard = Vec::new();
+        push("S3 30000000007-2", |piece| heard.push(piece)).unwrap();
+        let up_to = Position {
+            id: id(30_000_000_007),
+            k: 2,
+        };
+        assert_eq!(heard, [Heard::Stored { epoch: 3, up_to }]);
     }
 }

@@ -14,6 +14,8 @@ pub(crate) fn options(url: &str) -> Options {
             entries: 10_000,
             age: Duration::from_secs(7 * 24 * 60 * 60),
         },
+        tail_entries: 256,
+        memory_limit_bytes: None,
         start_deadline: Duration::from_secs(10),
     }
 }
