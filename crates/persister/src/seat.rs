@@ -94,7 +94,8 @@ pub(crate) struct Seat {
 #[derive(Debug, Clone, Copy, Default)]
 struct Look {
     backlog: u64,
-    /// Of a batch that is not committed: when it was read, and how old its oldest entry was then.
+    /// Of a batch that is not committed, or that has more behind it: when it was read, and how old its
+    /// oldest entry was then.
     under_way: Option<(Instant, Duration)>,
 }
 
@@ -283,10 +284,11 @@ impl Seat {
 
         let now_ms = reading.now_ms + millis(reading.at.elapsed());
         self.count(shared, events, now_ms, &outcome);
-        let backlog = self.backlog().saturating_sub(ids as u64);
+        let looked = self.looked.get();
+        let has_more = ids >= shared.limit();
         self.looked.set(Look {
-            backlog,
-            under_way: None,
+            backlog: looked.backlog.saturating_sub(ids as u64),
+            under_way: looked.under_way.filter(|_| has_more),
         });
         Ok(ids)
     }

@@ -18,7 +18,10 @@ use parlance_telemetry::{
     Counter, PersisterMetrics,
     labels::{DeadLetterKind, PersisterStep},
 };
-use tokio::{sync::Semaphore, time::sleep};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::sleep,
+};
 
 use crate::{
     batch::{Chapter, Share},
@@ -28,8 +31,9 @@ use crate::{
     splitting::{Refusal, Splitting},
 };
 
-/// Conversations that are written at the same time, over all partitions. More wait for their turn.
-/// Enough to keep a store busy that answers in some milliseconds, and few enough to be no burst.
+/// Writes that are under way at the same time, over all partitions. More wait for their turn. Enough
+/// to keep a store busy that answers in some milliseconds, and few enough to be no burst. What waits
+/// to be tried again takes no turn: a part of a store that does not answer should not stop the rest.
 const IN_FLIGHT: usize = 128;
 
 /// The way to the store, one per process.
@@ -68,8 +72,6 @@ impl<A: Archive> Writer<A> {
 
     /// Writes a share, chapter by chapter.
     pub(crate) async fn write(&self, share: Share) -> Written {
-        let turn = self.turns.acquire().await;
-        let _turn = turn.expect("the semaphore is never closed");
         let mut letters = Vec::new();
         for chapter in &share.chapters {
             self.write_chapter(&share.conversation, chapter, &mut letters)
@@ -188,8 +190,7 @@ impl<A: Archive> Writer<A> {
         conversation: &ConversationId,
         cursors: &[(UserId, Cursor)],
     ) -> Result<(), WriteError> {
-        let turn = self.turns.acquire().await;
-        let _turn = turn.expect("the semaphore is never closed");
+        let _turn = self.turn().await;
         self.archive.put_cursors(conversation, cursors).await
     }
 
@@ -228,8 +229,16 @@ impl<A: Archive> Writer<A> {
         part: &Range<usize>,
         put: &impl AsyncFn(Range<usize>) -> Result<(), WriteError>,
     ) -> Result<(), String> {
-        let answered = async || answered(put(part.clone()).await);
+        let answered = async || {
+            let _turn = self.turn().await;
+            answered(put(part.clone()).await)
+        };
         self.store.insist(retries, answered).await
+    }
+
+    async fn turn(&self) -> SemaphorePermit<'_> {
+        let turn = self.turns.acquire().await;
+        turn.expect("the semaphore is never closed")
     }
 }
 
