@@ -288,6 +288,12 @@ def fetch(_options):
     say(f"Cassandra {version()} is in {cache.directory}")
 
 
+def check(_options):
+    find_java()
+    if not Cache.from_environment().is_filled():
+        find_maven()
+
+
 def wait_for(lock):
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -297,12 +303,7 @@ def wait_for(lock):
 
 
 def download(cache):
-    maven = shutil.which("mvn")
-    if not maven:
-        raise Unavailable(
-            "mvn is missing: install Maven, on Debian and Ubuntu by\n"
-            "    sudo apt-get install maven"
-        )
+    maven = find_maven()
     say(f"downloading Cassandra {version()} (about 70 MB)")
     with tempfile.TemporaryDirectory(dir=cache.directory) as scratch:
         jars = pathlib.Path(scratch) / "lib"
@@ -375,7 +376,17 @@ def free_port():
         return probe.getsockname()[1]
 
 
-# === java ===
+# === java and maven ===
+
+
+def find_maven():
+    maven = shutil.which("mvn")
+    if not maven:
+        raise Unavailable(
+            "mvn is missing: install Maven, on Debian and Ubuntu by\n"
+            "    sudo apt-get install maven"
+        )
+    return maven
 
 
 def find_java():
@@ -425,6 +436,8 @@ def parser():
     commands = top.add_subparsers(dest="command", required=True)
     fetching = commands.add_parser("fetch", help="fill the cache, unless it is")
     fetching.set_defaults(act=fetch)
+    checking = commands.add_parser("check", help="say what `fetch` and `run` lack")
+    checking.set_defaults(act=check)
     running = commands.add_parser(
         "run", help="become one node", description="Becomes one node; its log goes to stdout."
     )

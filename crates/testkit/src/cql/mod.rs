@@ -24,7 +24,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::Signal;
 use tempfile::TempDir;
 
 use self::{
@@ -181,7 +180,7 @@ impl Cql {
     #[must_use]
     pub fn start() -> Self {
         match std::env::var(EXTERNAL) {
-            Ok(points) if !points.is_empty() => Self::external(&points),
+            Ok(points) if !points.is_empty() => Self::at(&points),
             Ok(_) | Err(_) => Setup::default().start(),
         }
     }
@@ -190,6 +189,22 @@ impl Cql {
     #[must_use]
     pub fn ring(nodes: usize) -> Self {
         Setup::default().nodes(nodes).start()
+    }
+
+    /// A server that somebody else runs, without passwords: `host:port` of its nodes, with commas
+    /// between them. It cannot be killed here.
+    #[must_use]
+    pub fn at(points: &str) -> Self {
+        let points = points.split(',').map(|point| point.trim().to_owned());
+        let cql = Self {
+            points: points.collect(),
+            login: None,
+            own: None,
+        };
+        for (node, point) in cql.points.iter().enumerate() {
+            assert!(cql.answers(node, DEADLINE), "no CQL server at {point}");
+        }
+        cql
     }
 
     /// One server for all tests that run at the same time in this process. Each has a keyspace
@@ -204,24 +219,6 @@ impl Cql {
         let started = Arc::new(Self::start());
         *shared = Arc::downgrade(&started);
         started
-    }
-
-    fn external(points: &str) -> Self {
-        let cql = Self {
-            points: points
-                .split(',')
-                .map(|point| point.trim().to_owned())
-                .collect(),
-            login: None,
-            own: None,
-        };
-        for (node, point) in cql.points.iter().enumerate() {
-            assert!(
-                cql.answers(node, DEADLINE),
-                "{EXTERNAL} names {point}, where no CQL server answers"
-            );
-        }
-        cql
     }
 
     /// `host:port` of each node, also of those that were killed.
@@ -337,12 +334,12 @@ impl Cql {
 
     /// Stops the process of a node where it stands.
     pub fn pause(&mut self, node: usize) {
-        self.own().nodes[node].signal(Signal::STOP);
+        self.own().nodes[node].pause();
     }
 
     /// Lets a paused node go on.
     pub fn resume(&mut self, node: usize) {
-        self.own().nodes[node].signal(Signal::CONT);
+        self.own().nodes[node].resume();
     }
 
     fn own(&mut self) -> &mut Own {
@@ -365,7 +362,7 @@ impl Cql {
     fn wait_until_ready(&mut self) {
         let give_up = Instant::now() + START_DEADLINE;
         for node in 0..self.points.len() {
-            while self.is_running(node) && !self.answers(node, PROBE_LIMIT) {
+            while self.is_up(node) && !self.answers(node, PROBE_LIMIT) {
                 self.own().nodes[node].assert_alive();
                 self.go_on(give_up, "answer");
             }
@@ -378,10 +375,10 @@ impl Cql {
         }
     }
 
-    /// Whether all nodes that run have the same schema.
+    /// Whether all nodes that can answer have the same schema.
     fn agrees(&self) -> bool {
         let version = "SELECT CAST(schema_version AS text) FROM system.local";
-        let running = (0..self.points.len()).filter(|node| self.runs(*node));
+        let running = (0..self.points.len()).filter(|node| self.is_up(*node));
         let versions: Option<Vec<Vec<Row>>> = running
             .map(|node| self.ask(node, PROBE_LIMIT, version, Consistency::One))
             .collect();
@@ -395,17 +392,15 @@ impl Cql {
         let everything = "SELECT keyspace_name FROM system_distributed.view_build_status";
         let mut all = 0..nodes;
         nodes == 1
-            || (0..nodes).any(|node| !self.runs(node))
+            || (0..nodes).any(|node| !self.is_up(node))
             || all.all(|node| {
                 self.ask(node, PROBE_LIMIT, everything, Consistency::All)
                     .is_some()
             })
     }
 
-    fn runs(&self, node: usize) -> bool {
-        self.own
-            .as_ref()
-            .is_none_or(|own| own.nodes[node].is_running())
+    fn is_up(&self, node: usize) -> bool {
+        self.own.as_ref().is_none_or(|own| own.nodes[node].is_up())
     }
 
     /// One more round of waiting, or a panic with what the nodes logged last.

@@ -35,8 +35,15 @@ pub(super) fn fetch() {
 #[derive(Debug)]
 pub(super) struct Node {
     child: Child,
-    running: bool,
+    state: State,
     log: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Runs,
+    Paused,
+    Gone,
 }
 
 impl Node {
@@ -58,7 +65,7 @@ impl Node {
             .expect("python3 is installed");
         Self {
             child,
-            running: true,
+            state: State::Runs,
             log,
         }
     }
@@ -67,8 +74,14 @@ impl Node {
         self.child.id()
     }
 
+    /// Whether the process was neither killed nor stopped.
     pub(super) fn is_running(&self) -> bool {
-        self.running
+        self.state != State::Gone
+    }
+
+    /// Whether the process can answer.
+    pub(super) fn is_up(&self) -> bool {
+        self.state == State::Runs
     }
 
     /// Panics when the process has ended by itself.
@@ -84,7 +97,7 @@ impl Node {
 
     /// `kill -9`, and waits until the process is gone.
     pub(super) fn kill(&mut self) {
-        self.running = false;
+        self.state = State::Gone;
         // Already gone is as good.
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -92,6 +105,7 @@ impl Node {
 
     /// SIGTERM, and waits until the process is gone.
     pub(super) fn stop(&mut self) {
+        assert!(self.is_up(), "a node that does not run cannot end well");
         self.signal(Signal::TERM);
         let give_up = Instant::now() + START_DEADLINE;
         // Not `wait`, which closes stdin first: that is a kill.
@@ -99,18 +113,29 @@ impl Node {
             assert!(Instant::now() < give_up, "the CQL server does not end");
             thread::sleep(super::POLL);
         }
-        self.running = false;
+        self.state = State::Gone;
     }
 
-    pub(super) fn signal(&self, signal: Signal) {
-        assert!(self.running, "the node does not run");
+    pub(super) fn pause(&mut self) {
+        self.signal(Signal::STOP);
+        self.state = State::Paused;
+    }
+
+    pub(super) fn resume(&mut self) {
+        self.signal(Signal::CONT);
+        self.state = State::Runs;
+    }
+
+    fn signal(&self, signal: Signal) {
+        assert!(self.is_running(), "the node has no process");
         let pid = i32::try_from(self.pid()).expect("a process id is an i32");
         let pid = Pid::from_raw(pid).expect("a child's id is not 0");
         kill_process(pid, signal).expect("the child is ours to signal");
     }
 
     pub(super) fn log_tail(&self) -> String {
-        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let log = std::fs::read(&self.log).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")
     }

@@ -72,9 +72,7 @@ pub struct Connection {
 impl Connection {
     /// Waits at most `limit` for each part of an answer.
     pub(super) fn open(point: &str, login: Option<Login>, limit: Duration) -> io::Result<Self> {
-        let address = point.to_socket_addrs()?.next();
-        let address = address.ok_or(io::ErrorKind::AddrNotAvailable)?;
-        let stream = TcpStream::connect_timeout(&address, limit)?;
+        let stream = connect(point, limit)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(limit))?;
         stream.set_write_timeout(Some(limit))?;
@@ -157,6 +155,18 @@ impl Connection {
         }
         Ok((opcode, body))
     }
+}
+
+/// To the first of the host's addresses that takes connections.
+fn connect(point: &str, limit: Duration) -> io::Result<TcpStream> {
+    let mut failed = io::ErrorKind::AddrNotAvailable.into();
+    for address in point.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, limit) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
 }
 
 fn push_string(to: &mut Vec<u8>, text: &str) {
