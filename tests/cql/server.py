@@ -109,6 +109,8 @@ LOGBACK = """\
   <appender name="stdout" class="ch.qos.logback.core.ConsoleAppender">
     <encoder><pattern>%d{HH:mm:ss.SSS} %-5level %logger{0}: %msg%n</pattern></encoder>
   </appender>
+  <!-- All of its settings, in one line. -->
+  <logger name="org.apache.cassandra.config.Config" level="WARN"/>
   <root level="INFO"><appender-ref ref="stdout"/></root>
 </configuration>
 """
@@ -174,6 +176,9 @@ def command(java, cache, directory, extra):
         f"-Dlogback.configurationFile={directory}/logback.xml",
         *(f"--add-exports={package}=ALL-UNNAMED" for package in EXPORTS),
         *(f"--add-opens={package}=ALL-UNNAMED" for package in OPENS),
+        # Native libraries are unpacked there; a killed node would leave them behind elsewhere.
+        f"-Djava.io.tmpdir={directory}",
+        f"-Djna.tmpdir={directory}",
         *extra,
         "-cp",
         ":".join(sorted(str(jar) for jar in cache.jars.glob("*.jar"))),

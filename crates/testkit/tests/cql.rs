@@ -83,8 +83,25 @@ fn a_ring_of_three_serves_a_quorum_without_one_node() {
     }
     ring.restart(1);
     let select = format!("SELECT note FROM {table} WHERE id = 'through 2'");
-    let all = ring.connection(1).try_query(&select, Consistency::All);
-    assert_eq!(all.unwrap().unwrap(), [[kept()]]);
+    let read = |ring: &Cql, node: usize, consistency| {
+        let answer = ring.connection(node).try_query(&select, consistency);
+        answer.unwrap()
+    };
+    assert_eq!(read(&ring, 1, Consistency::All).unwrap(), [[kept()]]);
+    ring.pause(2);
+    assert!(read(&ring, 0, Consistency::All).is_err());
+    assert_eq!(read(&ring, 0, Consistency::Quorum).unwrap(), [[kept()]]);
+    ring.resume(2);
+    ring.wait_until_joined();
+    assert_eq!(read(&ring, 0, Consistency::All).unwrap(), [[kept()]]);
+}
+
+#[test]
+fn a_server_that_cannot_start_says_why() {
+    let setup = Cql::setup().set("no_such_setting", "1");
+    let failed = catch_unwind(AssertUnwindSafe(|| setup.start()));
+    let words = failed.unwrap_err().downcast::<String>().unwrap();
+    assert!(words.contains("no_such_setting"), "{words}");
 }
 
 #[test]

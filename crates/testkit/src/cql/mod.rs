@@ -140,7 +140,7 @@ impl Setup {
 }
 
 /// Loopback addresses that no other server has: a ring's nodes have the same ports, and tests of
-/// several processes run at the same time. There are 64 770 such blocks.
+/// several processes run at the same time. There are 65 000 such blocks.
 fn block(nodes: usize) -> Vec<Ipv4Addr> {
     let random = RandomState::new().hash_one(()).to_be_bytes();
     // Not 127.0, where everybody else listens.
@@ -337,9 +337,18 @@ impl Cql {
         self.own().nodes[node].pause();
     }
 
-    /// Lets a paused node go on.
+    /// Lets a paused node go on. The others of a ring may take it for dead a moment longer.
     pub fn resume(&mut self, node: usize) {
         self.own().nodes[node].resume();
+    }
+
+    /// Waits until each node of a ring takes all others for reachable; at once, if some are killed
+    /// or paused.
+    pub fn wait_until_joined(&self) {
+        let give_up = Instant::now() + START_DEADLINE;
+        while !self.is_joined() {
+            self.go_on(give_up, "reach each other");
+        }
     }
 
     fn own(&mut self) -> &mut Own {
@@ -370,9 +379,7 @@ impl Cql {
         while !self.agrees() {
             self.go_on(give_up, "agree on the schema");
         }
-        while !self.is_joined() {
-            self.go_on(give_up, "reach each other");
-        }
+        self.wait_until_joined();
     }
 
     /// Whether all nodes that can answer have the same schema.
