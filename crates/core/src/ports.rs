@@ -111,8 +111,9 @@ pub trait History: Clone + 'static {
         limit: u8,
     ) -> impl Future<Output = Result<Page, Unavailable>> + 'static;
 
-    /// The durable events after `after`, in order, at most `limit` (at least 1); messages with
-    /// their present content.
+    /// The next durable events after `after`, in order, at most `limit` (at least 1) and at least one
+    /// if there is one; messages with their present content. Whether that is all is told by
+    /// [`Replay::remaining`].
     ///
     /// # Errors
     /// [`Unavailable`].

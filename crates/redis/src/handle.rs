@@ -72,7 +72,7 @@ impl<S: Store> Clone for Handle<S> {
     }
 }
 
-fn closed() -> Unavailable {
+pub(crate) fn closed() -> Unavailable {
     Unavailable::new("the connection to Redis was closed")
 }
 

@@ -25,7 +25,9 @@ mod handle;
 mod history;
 mod holders;
 mod ingest;
+mod inspect;
 mod io;
+mod letters;
 mod link;
 mod log_piece;
 mod meta;
@@ -40,6 +42,7 @@ mod start;
 mod subscriber;
 mod table;
 mod time;
+mod tools;
 pub mod topology;
 mod watching;
 mod wire;
@@ -60,6 +63,8 @@ use tokio::sync::mpsc::Sender;
 pub use crate::{
     handle::Handle,
     ingest::Unstored,
+    inspect::{End, Inspection, LogExtent},
+    letters::{Letter, LetterId},
     start::StartError,
     topology::{Topology, TopologyError},
 };

