@@ -4,10 +4,13 @@
 //! Everything in here panics with a sentence and what was seen when an expectation fails, so that
 //! a test reads as arrange, act, assert.
 
+mod certificates;
 pub mod client;
 pub mod contract;
+pub mod cql;
 pub mod dial;
 pub mod frames;
+mod ports;
 pub mod proxy;
 pub mod redis;
 pub mod server;

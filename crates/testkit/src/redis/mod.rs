@@ -8,13 +8,13 @@
 //! Everything here blocks its thread: in a test on tokio, call it on a multi-threaded runtime.
 
 mod cluster;
-mod ports;
 mod process;
 pub mod resp;
 mod sentinel;
 mod tls;
 
 use std::{
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -26,7 +26,7 @@ use self::{
     process::{Process, StartFailure},
     resp::{Connection, Login, Value},
 };
-use crate::dial::DEADLINE;
+use crate::{dial::DEADLINE, ports};
 
 /// Partitions of a deployment; each has its keys under one hash tag.
 pub const PARTITIONS: u16 = 256;
@@ -121,7 +121,8 @@ impl Setup {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         let give_up = Instant::now() + DEADLINE;
         loop {
-            let (port, tls_port) = (ports::free(), self.tls.then(ports::free));
+            let free = || ports::free(&[Ipv4Addr::LOCALHOST]);
+            let (port, tls_port) = (free(), self.tls.then(free));
             match self.launch(dir.path(), port, tls_port) {
                 Ok(process) => {
                     return Redis {

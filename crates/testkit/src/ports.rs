@@ -7,7 +7,7 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    net::TcpListener,
+    net::{Ipv4Addr, TcpListener},
     ops::Range,
 };
 
@@ -16,9 +16,13 @@ const PORTS: Range<u16> = 10_000..22_000;
 /// A cluster's node listens this much higher, too.
 const BUS_OFFSET: u16 = 10_000;
 
-/// A port that is free, and so is the one for its cluster's bus.
-pub(super) fn free() -> u16 {
-    let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+/// A port that is free on all these hosts, and so is the one for the bus of a cluster's node.
+pub(crate) fn free(hosts: &[Ipv4Addr]) -> u16 {
+    let free = |port: u16| {
+        hosts
+            .iter()
+            .all(|host| TcpListener::bind((*host, port)).is_ok())
+    };
     let mut attempts = 0..1_000;
     attempts
         .find_map(|_| Some(any()).filter(|port| free(*port) && free(port + BUS_OFFSET)))
