@@ -11,7 +11,7 @@ use crate::{
     catalog::{Kind, Metric},
     labels::{
         Accept, Action, AuthFailure, Code, HttpStatus, Initiator, KeyReload, Label, Outcome,
-        RateLimit, RedisConnection, RedisDoubt, Resume,
+        RateLimit, RedisConnection, RedisDoubt, Resume, StoreRead, StoreWrite,
     },
 };
 
@@ -144,6 +144,44 @@ impl RedisMetrics {
             appends_in_flight: gauge!(Metric::RedisAppendsInFlight.spec().name),
             probe_duration: histogram!(Metric::RedisProbeDuration.spec().name),
             ephemeral_dropped: counter!(Metric::RedisEphemeralDropped.spec().name),
+        }
+    }
+}
+
+/// Handles of what the adapter of the store counts. Apart from [`Metrics`], as [`RedisMetrics`] are.
+#[derive(Debug, Clone)]
+pub struct StoreMetrics {
+    /// [`Metric::StoreUp`]
+    pub up: Gauge,
+    /// [`Metric::StoreReads`]
+    pub reads: Counters<StoreRead>,
+    /// [`Metric::StoreReadDuration`], in seconds
+    pub read_duration: Histogram,
+    /// [`Metric::StoreSharedReads`]
+    pub shared_reads: Counter,
+    /// [`Metric::StoreBreakerOpen`]
+    pub breaker_open: Gauge,
+    /// [`Metric::StoreWrites`]
+    pub writes: Counters<StoreWrite>,
+    /// [`Metric::StoreWriteDuration`], in seconds
+    pub write_duration: Histogram,
+    /// [`Metric::StoreSessions`]
+    pub sessions: Counter,
+}
+
+impl StoreMetrics {
+    /// Handles of the recorder that is installed; without one they count nothing.
+    #[must_use]
+    pub fn register() -> Self {
+        Self {
+            up: gauge!(Metric::StoreUp.spec().name),
+            reads: Counters::register(Metric::StoreReads),
+            read_duration: histogram!(Metric::StoreReadDuration.spec().name),
+            shared_reads: counter!(Metric::StoreSharedReads.spec().name),
+            breaker_open: gauge!(Metric::StoreBreakerOpen.spec().name),
+            writes: Counters::register(Metric::StoreWrites),
+            write_duration: histogram!(Metric::StoreWriteDuration.spec().name),
+            sessions: counter!(Metric::StoreSessions.spec().name),
         }
     }
 }

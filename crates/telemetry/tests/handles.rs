@@ -2,7 +2,7 @@
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use parlance_telemetry::{
-    Build, Kind, Metric, Metrics, RedisMetrics,
+    Build, Kind, Metric, Metrics, RedisMetrics, StoreMetrics,
     labels::{Accept, Action, Code, Initiator, Outcome, RedisDoubt},
 };
 
@@ -98,6 +98,9 @@ fn every_metric_of_the_project_is_registered_with_its_kind_and_help() {
     let scrape = scrape_after(|metrics| {
         metrics.append_duration.record(0.001);
         RedisMetrics::register().probe_duration.record(0.001);
+        let store = StoreMetrics::register();
+        store.read_duration.record(0.001);
+        store.write_duration.record(0.001);
     });
 
     let ours = Metric::ALL.iter().map(|metric| metric.spec());
