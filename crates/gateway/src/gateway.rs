@@ -7,7 +7,7 @@ use parlance_core::ports::Verifier;
 use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::{
-    admin,
+    admin::{self, AdminPages},
     clock::Clock,
     config::GatewayConfig,
     drain::{self, Drained},
@@ -35,6 +35,15 @@ pub struct Listeners {
     pub admin: TcpListener,
 }
 
+fn admin_pages(node: &Arc<Node>) -> Arc<AdminPages> {
+    let (judged, counted) = (Arc::clone(node), Arc::clone(node));
+    Arc::new(AdminPages {
+        readiness: Box::new(move || admin::of_gateway(&judged)),
+        metrics_text: Box::new(move || (counted.hooks.metrics_text)()),
+        header_deadline: node.config.deadlines.header,
+    })
+}
+
 impl Running {
     /// Begins to serve, in front of shards that exist already. Call it inside a tokio runtime with
     /// time and I/O: it runs what comes before a connection belongs to a shard.
@@ -54,7 +63,7 @@ impl Running {
         let node = Arc::new(Node::new(config, clock, verifier, shards, hooks));
         let mut tasks = JoinSet::new();
         tasks.spawn(listener::run(listeners.public, Arc::clone(&node)));
-        tasks.spawn(admin::run(listeners.admin, Arc::clone(&node)));
+        tasks.spawn(admin::run(listeners.admin, admin_pages(&node)));
         Ok(Self {
             node,
             local_addr,

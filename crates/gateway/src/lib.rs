@@ -1,6 +1,6 @@
 //! The gateway: ends WebSockets, checks tokens, and keeps the rooms of the connections it holds.
 
-mod admin;
+pub mod admin;
 pub mod clock;
 mod config;
 mod drain;

@@ -20,6 +20,7 @@ const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILD_REVIS
   parlance config template > parlance.toml
   parlance --config parlance.toml serve
   parlance gateway --redis-url redis://127.0.0.1:6379
+  parlance migrate --store-node 127.0.0.1:9042
 
 Exit codes: 0 fine, 64 command line or configuration, 69 something needed is missing or taken,
 70 a fault."
@@ -54,6 +55,11 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     Serve(Serve),
     Gateway(Gateway),
+    Persister(Persister),
+    Migrate(Migrate),
+    Inspect(Inspect),
+    #[command(subcommand)]
+    DeadLetters(DeadLetters),
     Token(Token),
     Chat(Chat),
     #[command(subcommand)]
@@ -91,6 +97,7 @@ pub(crate) struct Serve {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   parlance gateway --redis-url redis://127.0.0.1:6379
+  parlance gateway --redis-url redis://10.0.0.1 --store-node 10.0.0.2:9042
   parlance gateway --config /etc/parlance.toml
   PARLANCE_REDIS__URLS_FILE=/run/secrets/redis parlance gateway --listen 0.0.0.0:8080
 
@@ -105,10 +112,126 @@ pub(crate) struct Gateway {
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) admin_listen: Option<String>,
 
+    #[command(flatten)]
+    pub(crate) redis: RedisFlags,
+
+    #[command(flatten)]
+    pub(crate) store: StoreFlags,
+}
+
+/// Where Redis is, for the commands that need one.
+#[derive(Debug, Args)]
+pub(crate) struct RedisFlags {
     /// Where Redis is (setting `redis.urls`); may be repeated, once for each independent master.
     /// Everybody on this machine can read it: give URLs with passwords as a setting
     #[arg(long = "redis-url", value_name = "URL")]
-    pub(crate) redis_urls: Vec<String>,
+    pub(crate) urls: Vec<String>,
+}
+
+/// Where the store is, for the commands that need one.
+#[derive(Debug, Args)]
+pub(crate) struct StoreFlags {
+    /// Where the store is (setting `store.nodes`); may be repeated
+    #[arg(long = "store-node", value_name = "HOST:PORT")]
+    pub(crate) nodes: Vec<String>,
+}
+
+/// Moves the log from Redis into the store; several of them share the work
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  parlance persister --redis-url redis://127.0.0.1:6379 --store-node 127.0.0.1:9042
+  parlance persister --config /etc/parlance.toml
+
+Run two or more: when one ends, the others take over at once, or within ten seconds if it crashed.
+SIGTERM or SIGINT finishes what is under way; a second one ends it at once. docs/persister.md has the
+metrics to watch.")]
+pub(crate) struct Persister {
+    /// Where `/readyz` and `/metrics` are served (setting `admin.listen`)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) admin_listen: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) redis: RedisFlags,
+
+    #[command(flatten)]
+    pub(crate) store: StoreFlags,
+}
+
+/// Makes the store's tables, or brings them to this version
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  parlance migrate --store-node 127.0.0.1:9042 --replication-factor 1
+  parlance migrate --config /etc/parlance.toml
+
+May be run again, and by two at once: what is done already is left alone.")]
+pub(crate) struct Migrate {
+    #[command(flatten)]
+    pub(crate) store: StoreFlags,
+
+    /// How many copies of everything a new keyspace keeps (setting `store.replication_factor`)
+    #[arg(long, value_name = "COPIES")]
+    pub(crate) replication_factor: Option<String>,
+}
+
+/// Shows where a conversation stands: its end, log, epochs, and what is stored
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  parlance inspect lobby --redis-url redis://127.0.0.1:6379
+  parlance inspect support-17 --config /etc/parlance.toml
+
+Changes nothing. With a store in the configuration it also shows what that has.")]
+pub(crate) struct Inspect {
+    /// The conversation
+    pub(crate) conversation: String,
+
+    #[command(flatten)]
+    pub(crate) redis: RedisFlags,
+
+    #[command(flatten)]
+    pub(crate) store: StoreFlags,
+}
+
+/// Lists, gives back or drops what the store refused
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:
+  parlance dead-letters list --config /etc/parlance.toml
+  parlance dead-letters retry p9b/1795723119978-0 --config /etc/parlance.toml
+  parlance dead-letters drop --all --config /etc/parlance.toml
+
+Readers see a message that is a dead letter as deleted, until it is given back and stored.")]
+pub(crate) enum DeadLetters {
+    /// Shows all of them: id, conversation, reason
+    #[command(after_help = "Example:\n  parlance dead-letters list --config /etc/parlance.toml")]
+    List {
+        /// Also show what each says
+        #[arg(long)]
+        texts: bool,
+        #[command(flatten)]
+        redis: RedisFlags,
+    },
+    /// Gives some to the persister again
+    #[command(after_help = "Example:\n  parlance dead-letters retry p9b/1795723119978-0")]
+    Retry(Letters),
+    /// Forgets some for ever
+    #[command(after_help = "Example:\n  parlance dead-letters drop p9b/1795723119978-0")]
+    Drop(Letters),
+}
+
+/// Which dead letters.
+#[derive(Debug, Args)]
+pub(crate) struct Letters {
+    /// Their ids, as `list` shows them
+    #[arg(
+        value_name = "ID",
+        required_unless_present = "all",
+        conflicts_with = "all"
+    )]
+    pub(crate) ids: Vec<String>,
+    /// All that there are
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) redis: RedisFlags,
 }
 
 /// The flag that `serve`, `token` and `chat` share.

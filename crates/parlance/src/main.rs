@@ -8,12 +8,14 @@ mod cli;
 mod commands;
 mod config;
 mod demo;
+mod deployment;
 mod descriptors;
 mod failure;
 mod gateway;
 mod logging;
 mod node;
 mod observe;
+mod persister;
 mod serve;
 
 use std::process::ExitCode;

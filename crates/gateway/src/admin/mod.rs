@@ -1,7 +1,10 @@
-//! The admin listener, for whoever runs the node and not for its users: `/livez`, `/readyz`,
+//! The admin listener, for whoever runs a process and not for its users: `/livez`, `/readyz`,
 //! `/metrics`. Bind it where the public cannot reach it: it asks for no token.
 
 mod readiness;
+
+pub(crate) use readiness::of_gateway;
+pub use readiness::{Check, Readiness};
 
 use std::{convert::Infallible, future::ready, sync::Arc, time::Duration};
 
@@ -20,8 +23,18 @@ use tokio::{
 
 use crate::{
     http::{self, Answer, text},
-    node::Node,
+    node::MetricsText,
 };
+
+/// What the listener tells of its process.
+pub struct AdminPages {
+    /// Asked at each `/readyz`; must not block.
+    pub readiness: Box<dyn Fn() -> Readiness + Send + Sync>,
+    /// Asked at each `/metrics`.
+    pub metrics_text: MetricsText,
+    /// How long the head of a request may take.
+    pub header_deadline: Duration,
+}
 
 /// Scrapers and probes are few; more wait in the accept queue.
 const CONNECTIONS: usize = 64;
@@ -32,7 +45,7 @@ const CONNECTION_LIFE: Duration = Duration::from_secs(60);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until dropped.
-pub(crate) async fn run(listener: TcpListener, node: Arc<Node>) {
+pub async fn run(listener: TcpListener, pages: Arc<AdminPages>) {
     let mut connections = JoinSet::new();
     loop {
         while connections.len() >= CONNECTIONS {
@@ -41,7 +54,7 @@ pub(crate) async fn run(listener: TcpListener, node: Arc<Node>) {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(serve(stream, Arc::clone(&node)));
+                    connections.spawn(serve(stream, Arc::clone(&pages)));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "no admin connection can be accepted at present");
@@ -53,10 +66,10 @@ pub(crate) async fn run(listener: TcpListener, node: Arc<Node>) {
     }
 }
 
-async fn serve(stream: TcpStream, node: Arc<Node>) {
-    let service = service_fn(|request| ready(Ok::<_, Infallible>(respond(&request, &node))));
+async fn serve(stream: TcpStream, pages: Arc<AdminPages>) {
+    let service = service_fn(|request| ready(Ok::<_, Infallible>(respond(&request, &pages))));
     let connection =
-        http::server(node.config.deadlines.header).serve_connection(TokioIo::new(stream), service);
+        http::server(pages.header_deadline).serve_connection(TokioIo::new(stream), service);
     match timeout(CONNECTION_LIFE, connection).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "an admin connection failed"),
@@ -64,8 +77,8 @@ async fn serve(stream: TcpStream, node: Arc<Node>) {
     }
 }
 
-fn respond(request: &Request<Incoming>, node: &Node) -> Answer {
-    let page: fn(&Request<Incoming>, &Node) -> Answer = match request.uri().path() {
+fn respond(request: &Request<Incoming>, pages: &AdminPages) -> Answer {
+    let page: fn(&Request<Incoming>, &AdminPages) -> Answer = match request.uri().path() {
         "/livez" => |_, _| text(StatusCode::OK, "ok\n"),
         "/readyz" => readyz,
         "/metrics" => metrics,
@@ -77,13 +90,13 @@ fn respond(request: &Request<Incoming>, node: &Node) -> Answer {
         answer.headers_mut().insert(ALLOW, allowed);
         return answer;
     }
-    page(request, node)
+    page(request, pages)
 }
 
-fn readyz(request: &Request<Incoming>, node: &Node) -> Answer {
+fn readyz(request: &Request<Incoming>, pages: &AdminPages) -> Answer {
     let query = request.uri().query().unwrap_or_default();
     let verbose = query.split('&').any(|name| name == "verbose");
-    let readiness = readiness::read(node);
+    let readiness = (pages.readiness)();
     let status = if readiness.is_ready() {
         StatusCode::OK
     } else {
@@ -92,8 +105,8 @@ fn readyz(request: &Request<Incoming>, node: &Node) -> Answer {
     text(status, readiness.report(verbose))
 }
 
-fn metrics(_: &Request<Incoming>, node: &Node) -> Answer {
-    let mut answer = text(StatusCode::OK, (node.hooks.metrics_text)());
+fn metrics(_: &Request<Incoming>, pages: &AdminPages) -> Answer {
+    let mut answer = text(StatusCode::OK, (pages.metrics_text)());
     let exposition = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     answer.headers_mut().insert(CONTENT_TYPE, exposition);
     answer

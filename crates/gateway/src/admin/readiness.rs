@@ -1,14 +1,17 @@
-//! Whether this node should be given connections.
+//! Whether a process should be given work.
 
 use crate::node::Node;
 
-/// What was looked at, by name, and what is wrong with it.
-pub(super) struct Readiness([(&'static str, Result<(), String>); 4]);
+/// What was looked at, and what is wrong with it.
+pub type Check = (&'static str, Result<(), String>);
 
-/// Looks at everything once.
-pub(super) fn read(node: &Node) -> Readiness {
+/// Everything that was looked at.
+pub struct Readiness(pub Vec<Check>);
+
+/// Looks at everything of a gateway once.
+pub(crate) fn of_gateway(node: &Node) -> Readiness {
     let unless = |bad: bool, why: &str| if bad { Err(why.to_owned()) } else { Ok(()) };
-    Readiness([
+    Readiness(vec![
         ("backend", (node.hooks.backend_health)()),
         (
             "draining",

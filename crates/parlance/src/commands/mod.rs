@@ -2,7 +2,10 @@
 
 mod chat;
 mod config;
+mod dead_letters;
 mod healthcheck;
+mod inspect;
+mod migrate;
 mod token;
 
 use std::{
@@ -15,17 +18,21 @@ use crate::{
     config::{Loaded, Purpose, Sources, Surroundings},
     descriptors,
     failure::{Exit, Failure},
-    gateway, serve,
+    gateway, persister, serve,
 };
 
 /// A flag that stands for a setting: path, name, value.
-type FlagSetting = (&'static str, &'static str, Option<String>);
+pub(crate) type FlagSetting = (&'static str, &'static str, Option<String>);
 
 pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     let global = cli.global;
     match cli.command {
         Command::Serve(serve) => serve::run(&global, serve),
         Command::Gateway(gateway) => gateway::run(&global, gateway),
+        Command::Persister(persister) => persister::run(&global, persister),
+        Command::Migrate(migrate) => migrate::run(&global, migrate),
+        Command::Inspect(inspect) => inspect::run(&global, inspect),
+        Command::DeadLetters(command) => dead_letters::run(&global, command),
         Command::Token(token) => token::run(&global, token),
         Command::Chat(chat) => chat::run(&global, chat),
         Command::Config(config) => config::run(&global, &config),

@@ -28,6 +28,12 @@ pub(crate) enum Purpose {
     Try,
     /// A node on Redis.
     Gateway,
+    /// What moves the log into the store.
+    Persister,
+    /// A command that asks a deployment's Redis.
+    AskRedis,
+    /// A command that asks a deployment's store.
+    AskStore,
     /// Any node: it is only judged.
     Judge,
     /// A command beside a node, or one that only shows it.
@@ -57,6 +63,14 @@ pub(super) fn check(loaded: &Loaded, surroundings: Surroundings) -> Vec<Problem>
         ("log.kind", other_log(config, purpose)),
         ("redis.urls", no_redis(loaded, purpose)),
         ("redis.urls", unused_redis(loaded, purpose)),
+        ("store.nodes", no_store(config, purpose)),
+        ("store.nodes", unused_store(config, purpose)),
+        ("store.password", half_a_login(config)),
+        ("store.ca_file", trust_without_tls(config)),
+        (
+            "store.start_deadline",
+            no_time("store.start_deadline", config.store_start_deadline),
+        ),
         (
             "log.retention_age",
             no_time("log.retention_age", config.log_retention_age),
@@ -88,7 +102,7 @@ impl Purpose {
     fn needs_key(self) -> bool {
         match self {
             Self::Serve | Self::Gateway | Self::Judge => true,
-            Self::Try | Self::Beside => false,
+            Self::Try | Self::Persister | Self::AskRedis | Self::AskStore | Self::Beside => false,
         }
     }
 
@@ -96,9 +110,22 @@ impl Purpose {
     fn log(self, config: &Config) -> Option<LogKind> {
         match self {
             Self::Serve | Self::Try => Some(LogKind::Embedded),
-            Self::Gateway => Some(LogKind::Redis),
+            Self::Gateway | Self::Persister | Self::AskRedis => Some(LogKind::Redis),
             Self::Judge => config.log_kind,
-            Self::Beside => None,
+            Self::AskStore | Self::Beside => None,
+        }
+    }
+
+    /// Whether there is nothing to do without a store.
+    fn needs_store(self) -> bool {
+        match self {
+            Self::Persister | Self::AskStore => true,
+            Self::Serve
+            | Self::Try
+            | Self::Gateway
+            | Self::AskRedis
+            | Self::Judge
+            | Self::Beside => false,
         }
     }
 }
@@ -140,6 +167,40 @@ fn unused_redis(loaded: &Loaded, purpose: Purpose) -> Option<String> {
         ),
         LogKind::Redis | LogKind::Embedded => None,
     }
+}
+
+fn no_store(config: &Config, purpose: Purpose) -> Option<String> {
+    (purpose.needs_store() && config.store_nodes.is_empty()).then(|| {
+        "there is no store; set `store.nodes` (like [\"127.0.0.1:9042\"]) or give --store-node"
+            .to_owned()
+    })
+}
+
+/// Whoever meant to keep history in a store must not find it elsewhere.
+fn unused_store(config: &Config, purpose: Purpose) -> Option<String> {
+    match purpose.log(config)? {
+        LogKind::Embedded if !config.store_nodes.is_empty() => Some(
+            "`store.nodes` is set, but `parlance serve` keeps everything in its data directory; run \
+             `parlance gateway` and `parlance persister`, or remove the setting"
+                .to_owned(),
+        ),
+        LogKind::Embedded | LogKind::Redis => None,
+    }
+}
+
+fn half_a_login(config: &Config) -> Option<String> {
+    match (&config.store_username, &config.store_password) {
+        (Some(_), None) => Some("`store.username` is set; set `store.password` as well".to_owned()),
+        (None, Some(_)) => Some("`store.password` is set; set `store.username` as well".to_owned()),
+        (Some(_), Some(_)) | (None, None) => None,
+    }
+}
+
+fn trust_without_tls(config: &Config) -> Option<String> {
+    (config.store_ca_file.is_some() && !config.store_tls).then(|| {
+        "`store.ca_file` is set, but nothing is encrypted; set `store.tls` to true, or remove it"
+            .to_owned()
+    })
 }
 
 fn no_time(path: &str, time: Millis) -> Option<String> {

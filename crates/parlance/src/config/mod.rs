@@ -14,6 +14,7 @@ mod redis_urls;
 mod schema;
 mod settings;
 mod show;
+mod store;
 mod template;
 mod toml_file;
 mod units;

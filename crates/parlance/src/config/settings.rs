@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{
     layers::Layers,
     redis_urls::RedisUrls,
+    store::{Keyspace, Password, StoreNode},
     units::{Millis, Whole},
     value::Setting,
     words::{AccessMode, LogKind, OriginHeader, RedisDurability},
@@ -192,11 +193,16 @@ settings! {
     /// `false` is for measuring what the disk costs: a crash of the machine then loses messages.
     log_sync: bool = "log.sync", Default("true");
 
-    /// How many entries the log of a conversation keeps in Redis. History ends there without a store.
+    /// Without a store: how many entries the log of a conversation keeps in Redis. History ends there.
     log_retention_entries: Whole<1, 1_000_000_000> = "log.retention_entries", Default("10000");
 
-    /// How long Redis keeps the log of a conversation after its last entry. History ends there without a store.
+    /// Without a store: how long Redis keeps the log of a conversation after its last entry. History
+    /// ends there.
     log_retention_age: Millis = "log.retention_age", Default("7d");
+
+    /// With a store: how many stored entries the log of a conversation keeps in Redis.
+    /// Enough that most readers need no store; what is not stored yet is kept besides.
+    log_tail_entries: Whole<1, 100_000> = "log.tail_entries", Default("256");
 
     /// Where Redis is: one URL per independent master, or one that names sentinels or a cluster.
     /// The order of masters decides which of them has what, so it must not change.
@@ -210,8 +216,55 @@ settings! {
     /// of that has it too. The second survives the loss of a master, and costs a round trip to it.
     redis_durability: RedisDurability = "redis.durability", Default("local");
 
-    /// How long a starting gateway waits for Redis to answer before it gives up.
+    /// How many bytes each Redis may use before messages are refused there, as retryable.
+    /// With a store that cannot be reached everything waits in Redis: it must not end by being full.
+    redis_memory_limit_bytes: Option<Whole<1_048_576, { i64::MAX as u64 }>> = "redis.memory_limit_bytes", Unset {
+        meaning: "nine tenths of its `maxmemory`, if it has one",
+        example: "6000000000",
+    };
+
+    /// How long a starting process waits for Redis to answer before it gives up.
     redis_start_deadline: Millis = "redis.start_deadline", Default("15s");
+
+    /// Where the store is: contact points of ScyllaDB, or of another server that speaks CQL.
+    /// All history is kept there, by `parlance persister`.
+    store_nodes: Vec<StoreNode> = "store.nodes", Default("");
+
+    /// The keyspace of the store. `parlance migrate` makes it.
+    store_keyspace: Keyspace = "store.keyspace", Default("parlance");
+
+    /// The role that the store is used as.
+    store_username: Option<String> = "store.username", Unset {
+        meaning: "the store asks for none",
+        example: "parlance",
+    };
+
+    /// The password of that role.
+    store_password: Option<Password> = "store.password", Unset {
+        meaning: "the store asks for none",
+        example: "a password",
+    };
+
+    /// Whether connections to the store are encrypted.
+    store_tls: bool = "store.tls", Default("false");
+
+    /// A PEM file with the certificates that the store's own have to be signed by.
+    store_ca_file: Option<PathBuf> = "store.ca_file", Unset {
+        meaning: "those that the system trusts",
+        example: "/etc/parlance/store-ca.pem",
+    };
+
+    /// The datacenter of the store that is asked first.
+    store_datacenter: Option<String> = "store.datacenter", Unset {
+        meaning: "any",
+        example: "eu-west",
+    };
+
+    /// How many copies of everything the store keeps. Counts when `parlance migrate` makes the keyspace.
+    store_replication_factor: Whole<1, 9> = "store.replication_factor", Default("3");
+
+    /// How long a starting process waits for the store to answer before it gives up.
+    store_start_deadline: Millis = "store.start_deadline", Default("30s");
 
     /// How many connections this node takes; beyond it HTTP 503. 0: no limit.
     limits_connections: Option<Whole<0, { u32::MAX as u64 }>> = "limits.connections", Unset {

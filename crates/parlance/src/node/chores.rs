@@ -24,7 +24,8 @@ pub(super) fn start(keyring: &Arc<Keyring>, recorder: &Recorder) -> JoinSet<()> 
     chores
 }
 
-async fn tidy(recorder: Recorder) {
+/// For ever.
+pub(crate) async fn tidy(recorder: Recorder) {
     let mut ticks = interval(TIDY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -17,7 +17,7 @@ use parlance_core::ports::{Backend, Verifier};
 use parlance_gateway::{HealthCheck, Hooks, Leave, Running, clock::Clock, shard::spawn_shards};
 use tokio::runtime::Runtime;
 
-use self::signals::Signals;
+pub(crate) use self::{chores::tidy, signals::Signals, wiring::bind};
 use crate::{
     config::Config,
     failure::{Exit, Failure},

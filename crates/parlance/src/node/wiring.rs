@@ -25,7 +25,8 @@ pub(super) fn listeners(config: &Config) -> Result<Listeners, Failure> {
     })
 }
 
-fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, Failure> {
+/// Binds one. Inside a runtime.
+pub(crate) fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, Failure> {
     let listen = || {
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,

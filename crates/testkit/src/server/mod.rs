@@ -4,6 +4,7 @@
 //! by the system. Dropping a handle kills its processes and fails the test if one of them panicked
 //! or wrote a token to its log.
 
+mod behind;
 mod node;
 
 use std::{
@@ -20,11 +21,10 @@ use std::{
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use self::node::Node;
 pub use self::node::binary;
+use self::{behind::Behind, node::Node};
 use crate::{
     dial::{DEADLINE, Dial, TokenPlace},
-    redis::Redis,
     tokens::Claims,
 };
 
@@ -49,6 +49,8 @@ enum Form {
     Gateway,
     /// Two gateways and a Redis of their own.
     Pair,
+    /// As a pair, with two persisters and a store behind them.
+    Stored,
 }
 
 impl Setup {
@@ -73,6 +75,14 @@ impl Setup {
     pub fn pair_of_gateways(mut self) -> Self {
         self.form = Form::Pair;
         self
+    }
+
+    /// As [`Setup::pair_of_gateways`], and all that is said is moved into a real store by two
+    /// persisters, while a log keeps `tail_entries`.
+    #[must_use]
+    pub fn stored(mut self, tail_entries: u64) -> Self {
+        self.form = Form::Stored;
+        self.set("log.tail_entries", &tail_entries.to_string())
     }
 
     /// One node where there would be two, for limits that a node has.
@@ -114,7 +124,7 @@ pub struct Parlance {
     /// What `serve` keeps; a gateway keeps nothing.
     dir: Option<TempDir>,
     /// Lives as long as the gateways on it.
-    _redis: Option<Redis>,
+    behind: Option<Behind>,
 }
 
 impl Parlance {
@@ -132,7 +142,7 @@ impl Parlance {
 
     fn launch(setup: Setup) -> Self {
         let mut setup = setup.set("auth.hmac_secret", SECRET);
-        let (mut count, mut dir, mut redis) = (1, None, None);
+        let (mut count, mut dir, mut behind) = (1, None, None);
         let mut arguments = vec![OsString::from("gateway")];
         match setup.form {
             Form::Serve => {
@@ -141,11 +151,13 @@ impl Parlance {
                 dir = Some(made);
             }
             Form::Gateway => {}
-            Form::Pair => {
-                let own = Redis::start();
-                own.seed_first_epochs();
-                setup = setup.set("redis.urls", &own.url());
-                redis = Some(own);
+            Form::Pair | Form::Stored => {
+                let own = match setup.form {
+                    Form::Stored => Behind::with_store(&setup.settings),
+                    Form::Serve | Form::Gateway | Form::Pair => Behind::alone(),
+                };
+                setup.settings.extend(own.settings());
+                behind = Some(own);
                 count = if setup.one_node { 1 } else { 2 };
             }
         }
@@ -156,7 +168,7 @@ impl Parlance {
             setup,
             minted: Mutex::default(),
             dir,
-            _redis: redis,
+            behind,
         }
     }
 
@@ -181,7 +193,10 @@ impl Parlance {
     /// Whether messages reach a store, so that clients are told of it.
     #[must_use]
     pub fn has_store(&self) -> bool {
-        self.setup.form == Form::Serve
+        match self.setup.form {
+            Form::Serve | Form::Stored => true,
+            Form::Gateway | Form::Pair => false,
+        }
     }
 
     /// The secret that tokens are signed with.
@@ -240,10 +255,9 @@ impl Parlance {
     /// Lines that the server has logged so far, node by node.
     #[must_use]
     pub fn log_lines(&self) -> Vec<String> {
-        self.nodes
-            .iter()
-            .flat_map(|node| node.log.lines())
-            .collect()
+        let behind = self.behind.iter().flat_map(Behind::persisters);
+        let all = self.nodes.iter().chain(behind);
+        all.flat_map(|node| node.log.lines()).collect()
     }
 
     /// Waits for a line of the log of any node.

@@ -34,12 +34,7 @@ pub(super) struct Node {
 impl Node {
     /// Starts `parlance` with these arguments and returns when it accepts connections.
     pub(super) fn start(arguments: &[OsString], settings: &[(String, String)]) -> Self {
-        let mut command = Command::new(binary());
-        let own = |name: &OsString| name.to_string_lossy().starts_with("PARLANCE_");
-        for (name, _) in std::env::vars_os().filter(|(name, _)| own(name)) {
-            command.env_remove(name);
-        }
-        let mut child = command
+        let mut child = command()
             .args(arguments)
             .env("PARLANCE_LISTEN", "127.0.0.1:0")
             .env("PARLANCE_ADMIN__LISTEN", "127.0.0.1:0")
@@ -107,12 +102,13 @@ fn unspecified() -> SocketAddr {
     SocketAddr::from(([0, 0, 0, 0], 0))
 }
 
-/// The addresses of the line that the server logs once it accepts connections.
+/// The addresses of the line that the server logs once it works; a persister has no public one.
 fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
     let line: Value = serde_json::from_str(line).ok()?;
     let fields = line.get("fields").unwrap_or(&line);
     let address = |name: &str| fields.get(name)?.as_str()?.parse().ok();
-    Some((address("listen")?, address("admin")?))
+    let admin = address("admin")?;
+    Some((address("listen").unwrap_or(admin), admin))
 }
 
 // === impl ServerLog ===
@@ -168,6 +164,16 @@ impl ServerLog {
             };
         }
     }
+}
+
+/// `parlance`, without the settings of this process's own environment.
+pub(super) fn command() -> Command {
+    let mut command = Command::new(binary());
+    let own = |name: &OsString| name.to_string_lossy().starts_with("PARLANCE_");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| own(name)) {
+        command.env_remove(name);
+    }
+    command
 }
 
 /// `PARLANCE_BIN`, or the one that cargo makes for the profile of this test, brought up to date.
