@@ -49,7 +49,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Shared<I, A> {
     pub(crate) ingest: I,
-    pub(crate) writer: Writer<A>,
+    pub(crate) writer: Writer<I, A>,
     pub(crate) log: Peer,
     batch: u32,
     /// In ids, for what is read and not committed.
@@ -60,7 +60,7 @@ pub(crate) struct Shared<I, A> {
 impl<I, A> Shared<I, A> {
     pub(crate) fn new(
         ingest: I,
-        writer: Writer<A>,
+        writer: Writer<I, A>,
         batch: usize,
         metrics: Rc<PersisterMetrics>,
     ) -> Self {
@@ -455,8 +455,8 @@ fn by_conversation(moved: Vec<MovedCursor>) -> HashMap<ConversationId, Vec<(User
 
 /// What is stored then. Cursors that the store refuses count as that: they would hold up all others
 /// for ever. They stay in the log, and are tried again when they move.
-async fn write_cursors<A: Archive>(
-    writer: &Writer<A>,
+async fn write_cursors<I: Ingest, A: Archive>(
+    writer: &Writer<I, A>,
     group: OfConversation,
 ) -> Result<OfConversation, Unavailable> {
     let (conversation, cursors) = &group;
