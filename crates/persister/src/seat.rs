@@ -34,6 +34,8 @@ use crate::{
 /// Cursors are stored this often: a receipt may be a second late in the store, and a reader who
 /// scrolls moves a cursor many times.
 const CURSORS_EVERY: Duration = Duration::from_secs(1);
+/// While there are more than are asked for at once.
+const CURSORS_MORE: Duration = Duration::from_millis(50);
 /// Cursors that are asked for at once.
 const CURSORS: usize = 500;
 
@@ -349,7 +351,7 @@ impl Seat {
         sleep(CURSORS_EVERY * u32::from(self.partition.0) / 256).await;
         loop {
             let pause = match self.cursor_round(shared).await {
-                Ok(true) => Duration::ZERO,
+                Ok(true) => CURSORS_MORE,
                 Ok(false) => CURSORS_EVERY,
                 Err(error) => {
                     shared

@@ -6,7 +6,9 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod counts;
 mod scripted;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::{sync::Arc, time::Duration};
