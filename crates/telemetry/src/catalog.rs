@@ -2,7 +2,8 @@
 
 use crate::labels::{
     Accept, Action, AuthFailure, Code, DeadLetterKind, HttpStatus, Initiator, KeyReload, Label,
-    LabelSpec, Outcome, PersisterStep, RateLimit, RedisConnection, RedisDoubt, Resume,
+    LabelSpec, Outcome, PersisterStep, RateLimit, RedisConnection, RedisDoubt, Resume, StoreRead,
+    StoreWrite,
 };
 
 /// What a metric is.
@@ -52,6 +53,12 @@ const BATCH_EVENTS: &[f64] = &[
 const STORED_SECONDS: &[f64] = &[
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0,
     7200.0,
+];
+
+/// Upper bounds of a request to the store, in seconds: from a row in its memory to the 3 s that a
+/// write may take.
+const STORE_SECONDS: &[f64] = &[
+    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0,
 ];
 
 /// The labels of `parlance_build_info`: one value each per binary.
@@ -177,6 +184,22 @@ metrics! {
     PersisterRetries = "parlance_persister_retries_total", Kind::Counter, &[PersisterStep::SPEC];
     /// Partitions that this persister took, from another one or from nobody.
     PersisterTakeOvers = "parlance_persister_take_overs_total", Kind::Counter, &[];
+    /// 1 while the store can be read, as a look each second finds. Only with a store, as all of it.
+    StoreUp = "parlance_store_up", Kind::Gauge, &[];
+    /// Questions to the store, by how they were answered; one that many callers share counts once.
+    StoreReads = "parlance_store_reads_total", Kind::Counter, &[StoreRead::SPEC];
+    /// Time from asking the store to its answer, all pages included.
+    StoreReadDuration = "parlance_store_read_duration_seconds", Kind::Histogram(STORE_SECONDS), &[];
+    /// Callers that shared the question of another one.
+    StoreSharedReads = "parlance_store_shared_reads_total", Kind::Counter, &[];
+    /// 1 while reads are refused at once, because the store did not answer the last ones.
+    StoreBreakerOpen = "parlance_store_breaker_open", Kind::Gauge, &[];
+    /// Requests that write to the store, a batch each, by how they were answered.
+    StoreWrites = "parlance_store_writes_total", Kind::Counter, &[StoreWrite::SPEC];
+    /// Time from sending a batch to the store's answer.
+    StoreWriteDuration = "parlance_store_write_duration_seconds", Kind::Histogram(STORE_SECONDS), &[];
+    /// Sessions with the store that were made anew because the one before reached nothing.
+    StoreSessions = "parlance_store_sessions_total", Kind::Counter, &[];
     /// Memory that is resident.
     ProcessResidentMemory = "process_resident_memory_bytes", Kind::Gauge, &[];
     /// CPU time used, user and system.

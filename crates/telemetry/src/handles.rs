@@ -11,7 +11,8 @@ use crate::{
     catalog::{Kind, Metric},
     labels::{
         Accept, Action, AuthFailure, Code, DeadLetterKind, HttpStatus, Initiator, KeyReload, Label,
-        Outcome, PersisterStep, RateLimit, RedisConnection, RedisDoubt, Resume,
+        Outcome, PersisterStep, RateLimit, RedisConnection, RedisDoubt, Resume, StoreRead,
+        StoreWrite,
     },
 };
 
@@ -191,6 +192,44 @@ impl PersisterMetrics {
             dead_letters: Counters::register(Metric::PersisterDeadLetters),
             retries: Counters::register(Metric::PersisterRetries),
             take_overs: counter!(Metric::PersisterTakeOvers.spec().name),
+        }
+    }
+}
+
+/// Handles of what the adapter of the store counts. Apart from [`Metrics`], as [`RedisMetrics`] are.
+#[derive(Debug, Clone)]
+pub struct StoreMetrics {
+    /// [`Metric::StoreUp`]
+    pub up: Gauge,
+    /// [`Metric::StoreReads`]
+    pub reads: Counters<StoreRead>,
+    /// [`Metric::StoreReadDuration`], in seconds
+    pub read_duration: Histogram,
+    /// [`Metric::StoreSharedReads`]
+    pub shared_reads: Counter,
+    /// [`Metric::StoreBreakerOpen`]
+    pub breaker_open: Gauge,
+    /// [`Metric::StoreWrites`]
+    pub writes: Counters<StoreWrite>,
+    /// [`Metric::StoreWriteDuration`], in seconds
+    pub write_duration: Histogram,
+    /// [`Metric::StoreSessions`]
+    pub sessions: Counter,
+}
+
+impl StoreMetrics {
+    /// Handles of the recorder that is installed; without one they count nothing.
+    #[must_use]
+    pub fn register() -> Self {
+        Self {
+            up: gauge!(Metric::StoreUp.spec().name),
+            reads: Counters::register(Metric::StoreReads),
+            read_duration: histogram!(Metric::StoreReadDuration.spec().name),
+            shared_reads: counter!(Metric::StoreSharedReads.spec().name),
+            breaker_open: gauge!(Metric::StoreBreakerOpen.spec().name),
+            writes: Counters::register(Metric::StoreWrites),
+            write_duration: histogram!(Metric::StoreWriteDuration.spec().name),
+            sessions: counter!(Metric::StoreSessions.spec().name),
         }
     }
 }

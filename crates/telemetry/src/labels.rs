@@ -378,6 +378,32 @@ label! {
     }
 }
 
+label! {
+    /// How a question to the store was answered.
+    StoreRead as "outcome" {
+        /// answered
+        Ok = "ok",
+        /// not in time, by too few nodes, or with an error
+        Unavailable = "unavailable",
+        /// refused here at once, because the last ones were not answered
+        BreakerOpen = "breaker_open",
+        /// refused here, because too many wait
+        Overloaded = "overloaded",
+    }
+}
+
+label! {
+    /// How a write to the store was answered.
+    StoreWrite as "outcome" {
+        /// written
+        Ok = "ok",
+        /// in doubt: it is tried again
+        Unavailable = "unavailable",
+        /// refused by the store for good; a refused batch is tried row by row
+        Refused = "refused",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

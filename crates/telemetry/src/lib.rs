@@ -2,7 +2,8 @@
 //! that count them.
 //!
 //! The gateway calls [`Metrics::register`] once per shard and counts through the fields, the adapter
-//! of Redis does the same with [`RedisMetrics`], the persister with [`PersisterMetrics`]; the binary installs the recorder (with the bounds
+//! of Redis does the same with [`RedisMetrics`], that of the store with [`StoreMetrics`], the persister
+//! with [`PersisterMetrics`]; the binary installs the recorder (with the bounds
 //! of [`Kind::Histogram`]) before that and renders it. [`reference()`] is the text of
 //! `docs/metrics.md`.
 //!
@@ -17,6 +18,8 @@ pub mod labels;
 mod reference;
 
 pub use catalog::{Kind, Metric, Spec};
-pub use handles::{Build, Counters, Metrics, PairCounters, PersisterMetrics, RedisMetrics};
+pub use handles::{
+    Build, Counters, Metrics, PairCounters, PersisterMetrics, RedisMetrics, StoreMetrics,
+};
 pub use metrics::{Counter, Gauge, Histogram};
 pub use reference::reference;

@@ -11,7 +11,7 @@ const HEAD: &str = "\
 # Metrics
 
 `GET /metrics` on `admin.listen` answers in the Prometheus text format. Every series exists from the
-start, at zero; those of Redis only in `parlance gateway`, those of
+start, at zero; those of Redis only where there is one, those of the store only with one, those of
 the persister only in `parlance persister`. Labels never name users, conversations or addresses: the number of series is fixed.
 
 This page is written by `cargo run -p parlance-telemetry --example metrics-doc > docs/metrics.md`.

@@ -2,7 +2,7 @@
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use parlance_telemetry::{
-    Build, Kind, Metric, Metrics, PersisterMetrics, RedisMetrics,
+    Build, Kind, Metric, Metrics, PersisterMetrics, RedisMetrics, StoreMetrics,
     labels::{Accept, Action, Code, DeadLetterKind, Initiator, Outcome, PersisterStep, RedisDoubt},
 };
 
@@ -126,6 +126,9 @@ fn every_metric_of_the_project_is_registered_with_its_kind_and_help() {
         let persister = PersisterMetrics::register();
         persister.batch_events.record(20.0);
         persister.stored_duration.record(0.01);
+        let store = StoreMetrics::register();
+        store.read_duration.record(0.001);
+        store.write_duration.record(0.001);
     });
 
     let ours = Metric::ALL.iter().map(|metric| metric.spec());

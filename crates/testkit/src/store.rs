@@ -39,7 +39,7 @@ struct State {
 struct Conversation {
     events: BTreeMap<Position, Kept>,
     epochs: BTreeMap<u32, EpochRow>,
-    names: BTreeMap<(UserId, NameDigest, u32), Named>,
+    names: BTreeMap<(UserId, NameDigest, Position), Named>,
     cursors: BTreeMap<UserId, Cursor>,
 }
 
@@ -130,7 +130,8 @@ impl Conversation {
         if event.entry.event.target().is_none() {
             event.revisions = self.revisions(event.entry.position.id);
             if kept.is_placeholder {
-                event.revisions.push(deleted_by_author(&event.entry));
+                let delete = deleted_by_author(&event.entry);
+                event.revisions.insert(0, delete);
             }
         }
         event
@@ -176,8 +177,9 @@ impl Store for MemoryStore {
         name: NameDigest,
     ) -> Result<Vec<Named>, Unavailable> {
         self.read(conversation, |kept| {
-            let of_name = |epoch| (sender.clone(), name, epoch);
-            let found = kept.names.range(of_name(0)..=of_name(u32::MAX));
+            let of_name = |position| (sender.clone(), name, position);
+            let found = kept.names.range(of_name(Position::ZERO)..);
+            let found = found.take_while(|((of, named, _), _)| of == sender && *named == name);
             found.map(|(_, named)| *named).collect()
         })
     }
@@ -190,7 +192,11 @@ impl Store for MemoryStore {
     ) -> Result<Vec<StoredEvent>, Unavailable> {
         self.readings.fetch_add(1, Ordering::Relaxed);
         self.read(conversation, |kept| {
-            let range = kept.events.range(Position::of(from)..=Position::of(to));
+            // A range that ends before it begins would be a panic.
+            let range = kept
+                .events
+                .range(Position::of(from)..=Position::of(to.max(from)));
+            let range = range.filter(|(position, _)| position.id <= to);
             let messages = range.filter(|(_, kept)| kept.event.entry.event.target().is_none());
             messages.map(|(_, event)| kept.shown(event)).collect()
         })
@@ -236,7 +242,7 @@ impl Archive for MemoryStore {
     ) -> Result<(), WriteError> {
         self.write(conversation, |kept| {
             for (name, named) in names {
-                let key = (sender.clone(), *name, named.position.id.epoch());
+                let key = (sender.clone(), *name, named.position);
                 kept.names.insert(key, *named);
             }
         })

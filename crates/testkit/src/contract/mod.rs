@@ -16,6 +16,7 @@ pub mod log;
 mod model;
 pub mod presence;
 pub mod receipts;
+pub mod store;
 
 use std::{future::Future, time::Duration};
 
