@@ -10,7 +10,7 @@ use parlance_protocol::{ConversationId, Position, UnixMicros, UserId};
 
 use crate::{
     ports::{Cursor, Unavailable},
-    store::{ContentDigest, NameDigest, Partition, StoredEvent},
+    store::{ContentDigest, EpochRow, NameDigest, Partition, StoredEvent},
 };
 
 /// A running persister.
@@ -112,7 +112,7 @@ pub struct DeadLetter {
     pub id: IngestId,
     /// The conversation, as far as it can be read.
     pub conversation: Box<str>,
-    /// The text as it stood there, or as it would.
+    /// The text as it stood there, or as it would; lines of their own for what stood there together.
     pub text: Box<str>,
     /// Why it was refused.
     pub reason: Box<str>,
@@ -197,6 +197,12 @@ pub trait Ingest: Clone + 'static {
         durable: Vec<Durable>,
         dead: Vec<DeadLetter>,
     ) -> impl Future<Output = Result<(), IngestError>> + 'static;
+
+    /// An event as it would stand in the ingest: whoever gives it back there has it read again.
+    fn event_text(&self, event: &StoredEvent) -> Box<str>;
+
+    /// The begin of an epoch, likewise. Of the row of another epoch than the first, without events.
+    fn mark_text(&self, mark: &EpochRow) -> Box<str>;
 
     /// Cursors that moved and are not known to be stored, at most `limit`.
     ///

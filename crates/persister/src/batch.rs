@@ -42,6 +42,8 @@ pub(crate) struct Share {
 /// What a share has of one epoch: a mark, events, or both.
 #[derive(Debug)]
 pub(crate) struct Chapter {
+    /// Its mark, as the row of an epoch without events.
+    pub(crate) mark: Option<EpochRow>,
     /// The row to be written after everything else.
     pub(crate) row: EpochRow,
     /// In order.
@@ -161,7 +163,10 @@ impl Share {
     }
 
     fn push_mark(&mut self, id: IngestId, row: EpochRow) {
-        self.chapters.push(Chapter::begun(id, row));
+        self.chapters.push(Chapter {
+            mark: Some(row),
+            ..Chapter::begun(id, row)
+        });
     }
 
     fn push_event(
@@ -201,6 +206,7 @@ impl Share {
 impl Chapter {
     fn begun(id: IngestId, row: EpochRow) -> Self {
         Self {
+            mark: None,
             row,
             events: Vec::new(),
             ids: Vec::new(),
@@ -236,11 +242,11 @@ impl Chapter {
         self.events.push(event);
     }
 
-    /// Where the event at `position` stands in the ingest.
-    pub(crate) fn id_of(&self, position: Position) -> IngestId {
+    /// The event at `position`, and where it stands in the ingest.
+    pub(crate) fn event_at(&self, position: Position) -> Option<(&StoredEvent, IngestId)> {
         let events = self.events.iter().zip(&self.ids);
         let mut found = events.filter(|(event, _)| event.entry.position == position);
-        found.next().map_or(self.last, |(_, id)| *id)
+        found.next().map(|(event, id)| (event, *id))
     }
 }
 
@@ -322,7 +328,8 @@ mod tests {
         let positions: Vec<_> = chapter.events.iter().map(|e| e.entry.position).collect();
         assert_eq!(positions, [at(1), at(2), at(3)]);
         assert_eq!(chapter.ids, [id(1), id(3), id(4)]);
-        assert_eq!(chapter.id_of(at(2)), id(3));
+        let (found, stands) = chapter.event_at(at(2)).unwrap();
+        assert_eq!((found, stands), (&chapter.events[1], id(3)));
         let row = EpochRow {
             epoch: 0,
             broke_at: None,
@@ -355,6 +362,8 @@ mod tests {
         assert_eq!(before.row.broke_at, None);
         assert_eq!((after.row.epoch, after.row.head), (1, at(E + 1)));
         assert_eq!(after.row.broke_at, Some(at(4)));
+        let mark = after.mark.unwrap();
+        assert_eq!((mark.head, mark.count), (at(E), 9));
         let durable = grouped.shares[0].durable().unwrap();
         assert_eq!((durable.up_to, durable.count), (at(E + 1), 103));
         let senders: Vec<_> = durable.senders.iter().map(UserId::as_str).collect();

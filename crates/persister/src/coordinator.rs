@@ -237,7 +237,10 @@ impl<I: Ingest, A: Archive> Coordinator<I, A> {
                 if let Some(stint) = self.stints.remove(&partition) {
                     // What it has read may be nowhere else any more, if the log lost it.
                     stint.seat.leave();
-                    tracing::info!(partition = partition.0, "another persister has taken it");
+                    tracing::info!(
+                        partition = partition.0,
+                        "another persister has taken a partition"
+                    );
                 }
             }
             Meaning::Nothing => {}
@@ -276,7 +279,10 @@ impl<I: Ingest, A: Archive> Coordinator<I, A> {
         self.stints.remove(&end.partition);
         match self.ownership.on_end(end.partition) {
             Some(token) => self.release(end.partition, token),
-            None => tracing::debug!(partition = end.partition.0, "the log says it is not ours"),
+            None => tracing::debug!(
+                partition = end.partition.0,
+                "the log says that a partition is not ours"
+            ),
         }
     }
 

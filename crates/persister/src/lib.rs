@@ -78,7 +78,7 @@ pub async fn run<I: Ingest, A: Archive>(
     stop: impl Future<Output = ()>,
 ) {
     let metrics = Rc::new(PersisterMetrics::register());
-    let writer = Writer::new(archive, Rc::clone(&metrics));
+    let writer = Writer::new(ingest.clone(), archive, Rc::clone(&metrics));
     let shared = Shared::new(ingest, writer, options.batch, metrics);
     tracing::info!(me = %options.me.0, lease = ?options.lease, "persisting");
     let mut coordinator = Coordinator::new(Rc::new(shared), options);

@@ -55,7 +55,8 @@ impl Peer {
         self.waiting.set(self.waiting.get() + 1);
         if self.since.get().is_none() {
             self.since.set(Some(Instant::now()));
-            tracing::warn!(peer = self.name, %error, "no answer; trying again until there is one");
+            let peer = self.name;
+            tracing::warn!(%error, "the {peer} does not answer: trying again until it does");
         }
         Wait { peer: self }
     }
@@ -74,11 +75,8 @@ impl Drop for Wait<'_> {
             && let Some(since) = peer.since.take()
         {
             let for_ms = since.elapsed().as_millis() as u64;
-            tracing::info!(
-                peer = peer.name,
-                for_ms,
-                "nothing waits for an answer any more"
-            );
+            let peer = peer.name;
+            tracing::info!(for_ms, "nothing waits for the {peer} any more");
         }
     }
 }

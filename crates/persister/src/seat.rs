@@ -34,6 +34,8 @@ use crate::{
 /// Cursors are stored this often: a receipt may be a second late in the store, and a reader who
 /// scrolls moves a cursor many times.
 const CURSORS_EVERY: Duration = Duration::from_secs(1);
+/// While there are more than are asked for at once.
+const CURSORS_MORE: Duration = Duration::from_millis(50);
 /// Cursors that are asked for at once.
 const CURSORS: usize = 500;
 
@@ -49,7 +51,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Shared<I, A> {
     pub(crate) ingest: I,
-    pub(crate) writer: Writer<A>,
+    pub(crate) writer: Writer<I, A>,
     pub(crate) log: Peer,
     batch: u32,
     /// In ids, for what is read and not committed.
@@ -60,7 +62,7 @@ pub(crate) struct Shared<I, A> {
 impl<I, A> Shared<I, A> {
     pub(crate) fn new(
         ingest: I,
-        writer: Writer<A>,
+        writer: Writer<I, A>,
         batch: usize,
         metrics: Rc<PersisterMetrics>,
     ) -> Self {
@@ -349,7 +351,7 @@ impl Seat {
         sleep(CURSORS_EVERY * u32::from(self.partition.0) / 256).await;
         loop {
             let pause = match self.cursor_round(shared).await {
-                Ok(true) => Duration::ZERO,
+                Ok(true) => CURSORS_MORE,
                 Ok(false) => CURSORS_EVERY,
                 Err(error) => {
                     shared
@@ -455,8 +457,8 @@ fn by_conversation(moved: Vec<MovedCursor>) -> HashMap<ConversationId, Vec<(User
 
 /// What is stored then. Cursors that the store refuses count as that: they would hold up all others
 /// for ever. They stay in the log, and are tried again when they move.
-async fn write_cursors<A: Archive>(
-    writer: &Writer<A>,
+async fn write_cursors<I: Ingest, A: Archive>(
+    writer: &Writer<I, A>,
     group: OfConversation,
 ) -> Result<OfConversation, Unavailable> {
     let (conversation, cursors) = &group;

@@ -9,7 +9,7 @@ use std::{ops::Range, rc::Rc, sync::Arc};
 
 use futures_util::future::{join, join_all};
 use parlance_core::{
-    ingest::{DeadLetter, Durable, IngestId},
+    ingest::{DeadLetter, Durable, Ingest, IngestId},
     ports::{Cursor, Unavailable},
     store::{Archive, NameDigest, Named, StoredEvent, WriteError},
 };
@@ -25,7 +25,7 @@ use tokio::{
 
 use crate::{
     batch::{Chapter, Share},
-    letters::{self, Letter},
+    letters::Letter,
     outage::Peer,
     pace::Backoff,
     splitting::{Refusal, Splitting},
@@ -38,7 +38,8 @@ const IN_FLIGHT: usize = 128;
 
 /// The way to the store, one per process.
 #[derive(Debug)]
-pub(crate) struct Writer<A> {
+pub(crate) struct Writer<I, A> {
+    ingest: I,
     archive: Arc<A>,
     store: Peer,
     turns: Semaphore,
@@ -60,9 +61,11 @@ pub(crate) struct Refused {
     pub(crate) reason: String,
 }
 
-impl<A: Archive> Writer<A> {
-    pub(crate) fn new(archive: Arc<A>, metrics: Rc<PersisterMetrics>) -> Self {
+impl<I: Ingest, A: Archive> Writer<I, A> {
+    /// `ingest` says how dead letters read.
+    pub(crate) fn new(ingest: I, archive: Arc<A>, metrics: Rc<PersisterMetrics>) -> Self {
         Self {
+            ingest,
             archive,
             store: Peer::new("store"),
             turns: Semaphore::new(IN_FLIGHT),
@@ -119,7 +122,7 @@ impl<A: Archive> Writer<A> {
                 letter: DeadLetter {
                     id: chapter.ids[index],
                     conversation: conversation.as_str().into(),
-                    text: letters::event_text(event),
+                    text: self.ingest.event_text(event),
                     reason: reason.into(),
                 },
             });
@@ -151,19 +154,20 @@ impl<A: Archive> Writer<A> {
                 .await
         };
         let refused = self.put_all(names.len(), put).await;
-        let letter = |refused: Refused| {
-            let (name, named) = &names[refused.index];
-            Letter {
+        let letter = |Refused { index, reason }| {
+            let (_, named) = &names[index];
+            let (event, id) = chapter.event_at(named.position)?;
+            Some(Letter {
                 kind: DeadLetterKind::Name,
                 letter: DeadLetter {
-                    id: chapter.id_of(named.position),
+                    id,
                     conversation: conversation.as_str().into(),
-                    text: letters::name_text(sender, name, named),
-                    reason: refused.reason.into(),
+                    text: self.ingest.event_text(event),
+                    reason: format!("its name: {reason}").into(),
                 },
-            }
+            })
         };
-        refused.into_iter().map(letter).collect()
+        refused.into_iter().filter_map(letter).collect()
     }
 
     async fn write_row(&self, conversation: &ConversationId, chapter: &Chapter) -> Option<Letter> {
@@ -175,10 +179,20 @@ impl<A: Archive> Writer<A> {
             letter: DeadLetter {
                 id: chapter.last,
                 conversation: conversation.as_str().into(),
-                text: letters::row_text(&chapter.row),
-                reason: reason.into(),
+                text: self.ends_text(chapter).into(),
+                reason: format!("the row of epoch {}: {reason}", chapter.row.epoch).into(),
             },
         })
+    }
+
+    /// What has the same row as the whole chapter: its mark and its last event.
+    fn ends_text(&self, chapter: &Chapter) -> String {
+        let mark = chapter.mark.as_ref();
+        let mark = mark.map(|mark| self.ingest.mark_text(mark));
+        let last = chapter.events.last();
+        let last = last.map(|event| self.ingest.event_text(event));
+        let lines: Vec<_> = mark.into_iter().chain(last).collect();
+        lines.join("\n")
     }
 
     /// Writes cursors of one conversation, once.

@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use parlance_core::{
     entry::{Draft, Entry, Event},
     ingest::PersisterId,
@@ -29,10 +30,7 @@ use parlance_testkit::{
     store::MemoryStore,
 };
 use support::{Running, contents, conversation, options, until, user};
-use tokio::{
-    task::LocalSet,
-    time::{Instant, sleep},
-};
+use tokio::{task::LocalSet, time::Instant};
 
 /// Runs a test as a persister runs. The test kit's questions to Redis block for a moment.
 fn run(test: impl Future<Output = ()>) {
@@ -45,7 +43,7 @@ fn run(test: impl Future<Output = ()>) {
 struct World {
     server: redis::Redis,
     store: Arc<MemoryStore>,
-    _gateway: Redis<MemoryStore>,
+    gateway: Redis<MemoryStore>,
     log: Handle<MemoryStore>,
 }
 
@@ -58,7 +56,7 @@ impl World {
         Self {
             server,
             store,
-            _gateway: gateway,
+            gateway,
             log,
         }
     }
@@ -119,6 +117,12 @@ impl World {
         until("all is committed", || length() == 0).await;
     }
 
+    /// What the store has of each epoch.
+    fn rows(&self, of: &str) -> Vec<EpochRow> {
+        let rows = self.store.epochs(&conversation(of)).now_or_never();
+        rows.expect("a store in memory answers at once").unwrap()
+    }
+
     fn dead_letters(&self, of: &str) -> Vec<Vec<String>> {
         let letters = format!("{}:dl", tag(partition_of(of)));
         let all = self.server.cmd(&["XRANGE", &letters, "-", "+"]);
@@ -138,10 +142,8 @@ impl World {
         let mut command = vec!["MGET"];
         command.extend(keys.iter().map(|key| &**key));
         let owners = connection.cmd(&command);
-        let is_of = |owner: &&redis::resp::Value| match owner {
-            redis::resp::Value::Bytes(bytes) => bytes.ends_with(format!(" {name}").as_bytes()),
-            _ => false,
-        };
+        let ending = format!(" {name}").into_bytes();
+        let is_of = |owner: &&redis::resp::Value| matches!(owner, redis::resp::Value::Bytes(owner) if owner.ends_with(&ending));
         owners.list().iter().filter(is_of).count()
     }
 }
@@ -281,7 +283,7 @@ fn everything_that_was_appended_is_stored_once_and_in_order_and_told_to_be() {
             contents(&world.store, of),
             ["first", "first, edited", "deleted"]
         );
-        let rows = world.store.epochs(&conversation(of)).await.unwrap();
+        let rows = world.rows(of);
         let [row] = &*rows else { panic!("{rows:?}") };
         assert_eq!((row.head, row.t), (delete.position, delete.t));
         assert_eq!((row.count, row.ordinal), (3, 1));
@@ -380,6 +382,33 @@ fn what_the_store_refuses_and_what_nobody_can_read_are_laid_aside_and_the_rest_f
 }
 
 #[test]
+fn a_dead_letter_that_is_given_back_takes_its_place_once_the_store_accepts_it() {
+    run(async {
+        let world = World::new();
+        world.store.refuse("poison");
+        world.say("room", "one").await;
+        world.say("room", "poison").await;
+        world.say("room", "three").await;
+        let persister = world.persister(options("p"));
+        world.until_ingest_is_empty("room").await;
+        assert_eq!(contents(&world.store, "room"), ["one", "", "three"]);
+
+        world.store.refuse("nothing of this");
+        let letters = world.gateway.dead_letters().unwrap();
+        assert!(world.gateway.retry_dead_letter(&letters[0].id).unwrap());
+
+        until("it is stored", || {
+            contents(&world.store, "room") == ["one", "poison", "three"]
+        })
+        .await;
+        world.until_ingest_is_empty("room").await;
+        persister.running.stop().await;
+        assert!(world.gateway.dead_letters().unwrap().is_empty());
+        assert_eq!(world.rows("room")[0].ordinal, 3, "the head stays");
+    });
+}
+
+#[test]
 fn what_was_read_when_the_log_was_emptied_is_stored_and_new_messages_go_on() {
     run(async {
         let world = World::new();
@@ -391,13 +420,18 @@ fn what_was_read_when_the_log_was_emptied_is_stored_and_new_messages_go_on() {
         world.server.cmd(&["FLUSHALL"]);
         until("all is owned again", || world.owned_by("p") == PARTITIONS).await;
         world.store.set_down(false);
-        world.until_stored("room", &numbered("room", 1..=10)).await;
+        // The conversation goes on from where the store says that it ends.
+        until("the store says how far it goes", || {
+            world.rows("room").iter().any(|row| row.ordinal == 10)
+        })
+        .await;
+        assert_eq!(contents(&world.store, "room"), numbered("room", 1..=10));
 
         world.say_all("room", 11..=15).await;
         world.until_stored("room", &numbered("room", 1..=15)).await;
         world.until_ingest_is_empty("room").await;
         persister.running.stop().await;
-        let rows = world.store.epochs(&conversation("room")).await.unwrap();
+        let rows = world.rows("room");
         let last = rows.last().unwrap();
         assert!(last.epoch > 0, "{rows:?}");
         assert_eq!(last.ordinal, 15, "the new epoch counts on: {rows:?}");
@@ -420,15 +454,11 @@ fn cursors_that_moved_are_stored() {
             .log
             .advance(&room, &user("bob"), cursor, at, Arc::default());
 
-        let ends = Instant::now() + Duration::from_secs(20);
-        loop {
-            let stored = world.store.cursors(&room).await.unwrap();
-            if stored == [(user("bob"), cursor)] {
-                break;
-            }
-            assert!(Instant::now() < ends, "{stored:?}");
-            sleep(Duration::from_millis(20)).await;
-        }
+        let stored = || world.store.cursors(&room).now_or_never().unwrap();
+        until("the cursor is stored", || {
+            stored() == Ok(vec![(user("bob"), cursor)])
+        })
+        .await;
         let moved = format!("{}:rm", tag(partition_of("room")));
         until("it is known to be stored", || {
             world.server.cmd(&["HLEN", &moved]).integer() == 0

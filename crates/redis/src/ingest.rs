@@ -12,9 +12,9 @@ use parlance_core::{
         PersisterId, Piece, Token,
     },
     ports::{Cursor, Unavailable},
-    store::{Partition, Store, StoredEvent},
+    store::{EpochRow, Partition, Store, StoredEvent},
 };
-use parlance_protocol::{ConversationId, MessageId, UserId};
+use parlance_protocol::{ConversationId, MessageId, Position, UserId};
 use redis::{Pipeline, Value, cmd};
 use tokio::sync::mpsc::Sender;
 
@@ -26,7 +26,7 @@ use crate::{
     partition::{self, Keys},
     scripts,
     time::millis,
-    wire::{self, Logged, Read},
+    wire::{self, Logged, Mark, Read},
 };
 
 /// How long Redis keeps the log of a conversation that is stored as a whole.
@@ -118,6 +118,21 @@ impl<S: Store> Ingest for Unstored<S> {
         };
         let committed = ask(&self.jobs, async move |io| Ok(commit.run(&io).await));
         async move { committed.await? }
+    }
+
+    fn event_text(&self, event: &StoredEvent) -> Box<str> {
+        wire::event_text(&event.entry, event.count).into()
+    }
+
+    fn mark_text(&self, mark: &EpochRow) -> Box<str> {
+        wire::mark_text(&Mark {
+            epoch: mark.epoch,
+            prev: mark.broke_at.unwrap_or(Position::ZERO),
+            t: mark.t,
+            ordinal: mark.ordinal,
+            count: mark.count,
+        })
+        .into()
     }
 
     fn moved_cursors(

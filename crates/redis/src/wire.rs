@@ -114,6 +114,28 @@ pub(crate) fn body(sender: &UserId, local_id: Option<&LocalId>, event: &Event) -
     serde_json::to_string(&body).expect("texts and numbers can always be written")
 }
 
+/// An event as the append script publishes it: what [`published`] reads.
+pub(crate) fn event_text(entry: &Entry, count: u64) -> String {
+    let Entry {
+        prev, t, ordinal, ..
+    } = entry;
+    let body = body(&entry.sender, entry.local_id.as_ref(), &entry.event);
+    format!("{} {} {ordinal} {count} {body}", stream_id(*prev), t.0)
+}
+
+/// The begin of an epoch as the mark script writes it.
+pub(crate) fn mark_text(mark: &Mark) -> String {
+    let Mark {
+        epoch,
+        prev,
+        t,
+        ordinal,
+        count,
+    } = mark;
+    let prev = stream_id(*prev);
+    format!("{prev} {} {ordinal} {count} {{\"mark\":{epoch}}}", t.0)
+}
+
 /// What an event is and when it came, as the append script takes it.
 pub(crate) fn kind(event: &Event, at: UnixMicros) -> String {
     let at = at.0;
@@ -451,6 +473,18 @@ mod tests {
         ]
     }
 
+    #[test]
+    fn a_mark_that_is_given_back_reads_as_one() {
+        let mark = Mark {
+            epoch: 3,
+            prev: Position { id: id(7), k: 1 },
+            t: UnixMicros(123),
+            ordinal: 5,
+            count: 6,
+        };
+        assert_eq!(published(&mark_text(&mark)), Ok(Read::Mark(mark)));
+    }
+
     proptest! {
         #[test]
         fn entries_are_read_as_they_were_written(
@@ -472,6 +506,30 @@ mod tests {
             let t = UnixMicros(123);
             let expected = Entry { position, prev, t, ordinal: 5, sender, local_id, event };
             prop_assert_eq!(read.entry, expected);
+        }
+
+        #[test]
+        fn what_is_given_back_reads_as_what_was_published(
+            event in any_event(),
+            local_id in proptest::option::of("\\PC{1,20}"),
+            n in 1..1_u64 << 52,
+        ) {
+            let prev = Position::of(id(n));
+            let position = match &event {
+                Event::Message { .. } => Position::of(id(n + 1)),
+                Event::Edit { .. } | Event::Delete { .. } => Position { id: id(n), k: 1 },
+            };
+            let entry = Entry {
+                position,
+                prev,
+                t: UnixMicros(123),
+                ordinal: 5,
+                sender: UserId::new("ann").unwrap(),
+                local_id: local_id.map(|name| LocalId::new(&name).unwrap()),
+                event,
+            };
+            let read = published(&event_text(&entry, 6)).unwrap();
+            prop_assert_eq!(read, Read::Event(Logged { entry, count: 6 }));
         }
 
         #[test]

@@ -18,7 +18,7 @@ use parlance_core::{
         PersisterId, Piece, Token,
     },
     ports::Unavailable,
-    store::{ContentDigest, NameDigest, Partition, StoredEvent},
+    store::{ContentDigest, EpochRow, NameDigest, Partition, StoredEvent},
 };
 use parlance_protocol::{MessageId, Position, UnixMicros};
 use tokio::time::Instant;
@@ -279,6 +279,14 @@ impl Ingest for Scripted {
         };
         let answer = self.commit_now(commit, token);
         async { answer }
+    }
+
+    fn event_text(&self, event: &StoredEvent) -> Box<str> {
+        format!("{:?}", event.entry).into()
+    }
+
+    fn mark_text(&self, mark: &EpochRow) -> Box<str> {
+        format!("{mark:?}").into()
     }
 
     fn moved_cursors(
