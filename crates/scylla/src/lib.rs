@@ -19,6 +19,7 @@ mod core;
 mod failure;
 mod flights;
 mod gate;
+mod members;
 mod migrate;
 mod options;
 mod reading;

@@ -12,7 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parlance_core::store::{Archive, Store, WriteError};
+use parlance_core::{
+    ports::Cursor,
+    store::{Archive, EpochRow, Store, WriteError},
+};
+use parlance_protocol::{MessageId, Position, UserId};
 use parlance_scylla::{Login, Options, Replication, Scylla, StartError, Tls, migrate};
 use parlance_testkit::cql::Cql;
 use support::{block_on, message, migrated, options, room};
@@ -203,6 +207,51 @@ fn what_a_lost_table_refuses_is_in_doubt() {
         matches!(refused, Err(WriteError::Unavailable(_))),
         "{refused:?}"
     );
+}
+
+/// Not a million empty partitions are read up to the end of the epoch.
+#[test]
+fn a_question_far_beyond_the_head_is_answered() {
+    let server = Cql::shared();
+    let store = Scylla::connect(migrated(&server, &server.keyspace())).unwrap();
+    let room = room("far");
+    let events = [message(9_999, "one"), message(10_000, "two")];
+    block_on(store.put_events(&room, &events)).unwrap();
+    let last = &events[1].entry;
+    let head = EpochRow {
+        epoch: 0,
+        broke_at: None,
+        head: last.position,
+        t: last.t,
+        ordinal: last.ordinal,
+        count: last.ordinal,
+    };
+    block_on(store.put_epoch(&room, head)).unwrap();
+
+    let end = Position::of(MessageId::of_epoch(0, MessageId::PER_EPOCH - 1).unwrap());
+    let found = block_on(store.events(&room, Position::ZERO, end, 512));
+    assert_eq!(found.unwrap(), events);
+}
+
+#[test]
+fn cursors_make_members_of_both_sides() {
+    let server = Cql::shared();
+    let keyspace = server.keyspace();
+    let store = Scylla::connect(migrated(&server, &keyspace)).unwrap();
+    let (room, user) = (room("members"), UserId::new("ann").unwrap());
+    for id in [1, 2] {
+        let read = MessageId::new(id).unwrap();
+        let delivered = read;
+        let cursors = [(user.clone(), Cursor { delivered, read })];
+        block_on(store.put_cursors(&room, &cursors)).unwrap();
+    }
+
+    let count = |table: &str| {
+        server
+            .query(&format!("SELECT * FROM {keyspace}.{table}"))
+            .len()
+    };
+    assert_eq!((count("members"), count("memberships")), (1, 1));
 }
 
 #[test]
