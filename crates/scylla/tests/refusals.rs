@@ -65,6 +65,15 @@ fn without_tables_or_with_others_it_does_not_start() {
         "{refused}"
     );
 
+    let elsewhere = Options {
+        datacenter: Some("elsewhere".to_owned()),
+        ..here
+    };
+    let refused = refusal(elsewhere);
+    assert!(
+        matches!(refused, StartError::Datacenter { .. }),
+        "{refused}"
+    );
     let wrong = options(&server, "a\"b");
     assert!(matches!(refusal(wrong), StartError::Keyspace { .. }));
 }
@@ -180,18 +189,33 @@ fn an_event_above_the_servers_bound_is_refused_and_those_beside_it_are_not_lost(
 }
 
 #[test]
-fn a_batch_that_is_refused_for_its_size_is_written_row_by_row() {
-    let setup = Cql::setup().set("batch_size_warn_threshold", "1KiB");
-    let server = setup.set("batch_size_fail_threshold", "2KiB").start();
-    let store = Scylla::connect(migrated(&server, "refusals")).unwrap();
+fn a_batch_that_is_refused_for_one_row_is_written_up_to_it() {
+    // A value may have no more than this, unless a superuser writes it.
+    let setup = Cql::setup().set("column_value_size_fail_threshold", "2KiB");
+    let server = setup.password().start();
+    server.query("CREATE ROLE parlance WITH PASSWORD = 'swordfish' AND LOGIN = true");
+    let options = Options {
+        login: Some(Login {
+            username: "parlance".to_owned(),
+            password: "swordfish".to_owned(),
+        }),
+        ..options(&server, "refusals")
+    };
+    migrate(&options, &ONE).unwrap();
+    let store = Scylla::connect(options).unwrap();
     let room = room("batch");
-    let events: Vec<_> = (1..=20).map(|n| message(n, &"x".repeat(300))).collect();
+    let mut events: Vec<_> = (1..=9).map(|n| message(n, "small")).collect();
+    events[6] = message(7, &"x".repeat(3_000));
 
-    block_on(store.put_events(&room, &events)).unwrap();
+    let refused = block_on(store.put_events(&room, &events));
 
+    assert!(
+        matches!(refused, Err(WriteError::Refused { .. })),
+        "{refused:?}"
+    );
     let id = |n: usize| events[n].entry.position.id;
-    let found = block_on(store.messages(&room, id(0), id(19)));
-    assert_eq!(found.unwrap(), events);
+    let found = block_on(store.messages(&room, id(0), id(8)));
+    assert_eq!(found.unwrap(), events[..6]);
 }
 
 #[test]
