@@ -16,7 +16,7 @@ use scylla::{
     },
 };
 use tokio::{
-    runtime::{Builder, Runtime},
+    runtime::{Builder, Handle, Runtime},
     time::{sleep, timeout},
 };
 
@@ -151,17 +151,17 @@ impl StartError {
 
 pub(crate) fn connect(options: Options) -> Result<Scylla, StartError> {
     let keyspace = keyspace(&options)?;
-    let runtime = runtime()?;
-    let handle = runtime.handle().clone();
-    let started = block_on(&runtime, async move {
+    let (threads, runtime) = threads()?;
+    let handle = runtime.clone();
+    let core = block_on(&runtime, async move {
         let connected = reach(&options, || begin(&options, &keyspace).boxed()).await?;
         let core = Arc::new(Core::new(connected, handle));
         tokio::spawn(Arc::clone(&core).watch(options, keyspace));
-        Ok(core)
-    });
+        Ok::<_, StartError>(core)
+    })?;
     Ok(Scylla {
-        core: started?,
-        runtime: Some(runtime),
+        core,
+        _threads: threads,
     })
 }
 
@@ -171,17 +171,31 @@ pub(crate) fn keyspace(options: &Options) -> Result<Keyspace, StartError> {
     })
 }
 
-pub(crate) fn runtime() -> Result<Runtime, StartError> {
+/// The threads of the driver. Whoever drops them may be on a thread that must not block, so their end
+/// is not waited for.
+pub(crate) struct Threads(Option<Runtime>);
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+pub(crate) fn threads() -> Result<(Threads, Handle), StartError> {
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(THREADS).enable_all();
     builder.thread_name("parlance-store");
-    builder.build().map_err(StartError::Runtime)
+    let runtime = builder.build().map_err(StartError::Runtime)?;
+    let handle = runtime.handle().clone();
+    Ok((Threads(Some(runtime)), handle))
 }
 
 /// Waits for `future` on the runtime's threads: the caller's may belong to another runtime, which
 /// must not be entered twice.
 pub(crate) fn block_on<T: Send + 'static, E: From<StartError> + Send + 'static>(
-    runtime: &Runtime,
+    runtime: &Handle,
     future: impl Future<Output = Result<T, E>> + Send + 'static,
 ) -> Result<T, E> {
     let (done, is_done) = mpsc::channel();

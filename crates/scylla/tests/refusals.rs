@@ -281,7 +281,8 @@ fn cursors_make_members_of_both_sides() {
 #[test]
 fn calls_may_be_awaited_anywhere() {
     let server = Cql::shared();
-    let store = Scylla::connect(migrated(&server, &server.keyspace())).unwrap();
+    let options = migrated(&server, &server.keyspace());
+    let store = Scylla::connect(options.clone()).unwrap();
     // A runtime without timers.
     let bare = tokio::runtime::Builder::new_current_thread()
         .build()
@@ -291,7 +292,13 @@ fn calls_may_be_awaited_anywhere() {
         store.put_events(&room, &[message(1, "one")]).await.unwrap();
         assert_eq!(store.epochs(&room).await, Ok(vec![]));
         assert_eq!(store.cursors(&room).await, Ok(vec![]));
-        // Also dropped there.
+        // Also dropped, made and refused there.
         drop(store);
+        drop(Scylla::connect(options.clone()).unwrap());
+        let keyspace = "nowhere".to_owned();
+        refusal(Options {
+            keyspace,
+            ..options
+        });
     });
 }
