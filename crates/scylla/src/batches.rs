@@ -1,8 +1,7 @@
 //! How rows are put together: batches of one partition, neither too many nor too large.
 //!
 //! A batch of one partition is one mutation of one replica set, whatever its rows: that is what makes
-//! it cheap. Servers warn of batches above 5 KB and refuse those above 50 KB by default, so each is
-//! kept far below.
+//! it cheap. It is kept small because it is written, timed out and sent again as a whole.
 
 use crate::rows::PutEvent;
 

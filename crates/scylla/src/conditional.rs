@@ -34,9 +34,12 @@ impl Default for Turns {
 
 impl Core {
     pub(crate) async fn next_epoch(&self, partition: Partition) -> Result<u32, Unavailable> {
-        let _turn = self.turns.0[usize::from(partition.0)].lock().await;
-        let connected = self.connected.load_full();
-        let opened = timeout(WRITE_LIMIT, connected.open_epoch(partition)).await;
+        let open = async {
+            let _turn = self.turns.0[usize::from(partition.0)].lock().await;
+            let connected = self.connected.load_full();
+            connected.open_epoch(partition).await
+        };
+        let opened = timeout(WRITE_LIMIT, open).await;
         let late = |_| Unavailable::new(format!("no epoch was opened within {WRITE_LIMIT:?}"));
         opened.map_err(late)?
     }

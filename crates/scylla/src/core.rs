@@ -28,6 +28,7 @@ use crate::{
     failure::ReadError,
     gate::{Gate, READ_LIMIT},
     locked,
+    members::Members,
     options::{Keyspace, Options},
     reading::Questions,
     session::{self, Profiles, SessionError},
@@ -112,6 +113,7 @@ pub(crate) struct Core {
     pub(crate) gate: Gate,
     pub(crate) questions: Questions,
     pub(crate) turns: Turns,
+    pub(crate) members: Members,
     pub(crate) runtime: Handle,
     trouble: Mutex<Option<Unavailable>>,
 }
@@ -125,6 +127,7 @@ impl Core {
             gate: Gate::new(metrics),
             questions: Questions::default(),
             turns: Turns::default(),
+            members: Members::default(),
             runtime,
             trouble: Mutex::new(None),
         }

@@ -6,7 +6,7 @@
 //! late or by two at once leaves the same rows. What of them is *visible* is judged by whoever
 //! reads.
 //!
-//! The driver runs on threads of its own ([`start`]); a call may be awaited on any thread. Reads pass
+//! The driver runs on threads of its own (`start`); a call may be awaited on any thread. Reads pass
 //! a gate (`gate`: bounded, and refused at once while the store does not answer) and are shared by
 //! all who ask the same at the same time (`flights`). Writes are cut into batches of one partition
 //! (`batches`). A store that comes back from an outage is in use again after about a second
@@ -19,6 +19,7 @@ mod core;
 mod failure;
 mod flights;
 mod gate;
+mod members;
 mod migrate;
 mod options;
 mod reading;
@@ -41,9 +42,8 @@ use parlance_core::{
     store::{Archive, EpochRow, NameDigest, Named, Partition, Store, StoredEvent, WriteError},
 };
 use parlance_protocol::{ConversationId, MessageId, Position, UserId};
-use tokio::runtime::Runtime;
 
-use crate::core::Core;
+use crate::{core::Core, start::Threads};
 pub use crate::{
     migrate::{MigrateError, Replication, Step},
     options::{Login, Options, Tls},
@@ -53,7 +53,7 @@ pub use crate::{
 /// The store. Dropping it ends its threads; calls that are under way then may never answer.
 pub struct Scylla {
     core: Arc<Core>,
-    runtime: Option<Runtime>,
+    _threads: Threads,
 }
 
 impl Scylla {
@@ -92,15 +92,6 @@ impl Scylla {
 /// [`MigrateError`]; the steps before it stay done.
 pub fn migrate(options: &Options, replication: &Replication) -> Result<Vec<Step>, MigrateError> {
     migrate::migrate(options.clone(), *replication)
-}
-
-impl Drop for Scylla {
-    fn drop(&mut self) {
-        // Not by waiting: whoever drops it may be on a thread that must not block.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
 }
 
 impl Store for Scylla {

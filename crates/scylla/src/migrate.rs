@@ -79,8 +79,8 @@ pub(crate) fn migrate(
     replication: Replication,
 ) -> Result<Vec<Step>, MigrateError> {
     let keyspace = start::keyspace(&options)?;
-    let runtime = start::runtime()?;
-    let done = start::block_on(&runtime, async move {
+    let (_threads, runtime) = start::threads()?;
+    start::block_on(&runtime, async move {
         let session = start::reach(&options, || start::open(&options).boxed()).await?;
         let migration = Migration {
             target: one_node(&session),
@@ -89,9 +89,7 @@ pub(crate) fn migrate(
             options,
         };
         migration.run(replication).await
-    });
-    runtime.shutdown_background();
-    done
+    })
 }
 
 struct Migration {

@@ -14,7 +14,8 @@ pub struct Options {
     /// Whether connections are encrypted, and whom they trust. The process has to have installed
     /// its provider of cryptography.
     pub tls: Option<Tls>,
-    /// The datacenter that is asked; the others only if none of it is left to ask. `None`: any.
+    /// The datacenter that is asked, and no other: a quorum elsewhere may know less. The same for all
+    /// nodes of a deployment. `None`: there is only one.
     pub datacenter: Option<String>,
     /// How long the start, or a migration's connecting, may take.
     pub start_deadline: Duration,

@@ -202,7 +202,8 @@ impl Connected {
     }
 
     /// Walks from bucket to bucket until there are enough. Ids are dense within an epoch, so `limit`
-    /// events are in two buckets, unless some are not stored.
+    /// events are in two buckets. With fewer than that, the walk ends where the epoch's head is: there
+    /// may be a million empty buckets behind it.
     async fn events(
         &self,
         conversation: &ConversationId,
@@ -214,7 +215,7 @@ impl Connected {
         if after >= up_to {
             return Ok(found);
         }
-        let last = bucket_of(up_to.id);
+        let mut last = bucket_of(up_to.id);
         let mut next = bucket_of(after.id);
         let likely = after.id.get().saturating_add(limit as u64) / BUCKET_IDS;
         let mut wave = (likely - next + 1).min(BUCKETS_AT_ONCE);
@@ -226,10 +227,25 @@ impl Connected {
             let buckets = stream::iter(buckets).buffered(BUCKETS_AT_ONCE as usize);
             let events: Vec<_> = buckets.try_collect().await?;
             found.extend(events.into_iter().flatten().take(missing));
+            if next == bucket_of(after.id) && end < last && found.len() < limit {
+                last = last.min(self.last_bucket(conversation, up_to).await?);
+            }
             next = end + 1;
             wave = (wave * 2).min(BUCKETS_AT_ONCE);
         }
         Ok(found)
+    }
+
+    /// The last bucket of an epoch that anything is in: that of its head or, while more is being
+    /// written, the one behind it. Without a head nobody knows.
+    async fn last_bucket(
+        &self,
+        conversation: &ConversationId,
+        of: Position,
+    ) -> Result<u64, ReadError> {
+        let epochs = self.epochs(conversation).await?;
+        let row = epochs.iter().find(|row| row.epoch == of.id.epoch());
+        Ok(row.map_or(u64::MAX, |row| bucket_of(row.head.id) + 1))
     }
 
     /// Messages, edits and deletes in order, at most `limit`.

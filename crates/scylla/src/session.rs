@@ -83,7 +83,7 @@ fn profile(
     let balancing = match &options.datacenter {
         Some(name) => balancing
             .prefer_datacenter(name.clone())
-            .permit_dc_failover(true),
+            .permit_dc_failover(false),
         None => balancing,
     };
     ExecutionProfile::builder()

@@ -2,6 +2,7 @@
 //! serves.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
@@ -15,7 +16,7 @@ use scylla::{
     },
 };
 use tokio::{
-    runtime::{Builder, Runtime},
+    runtime::{Builder, Handle, Runtime},
     time::{sleep, timeout},
 };
 
@@ -78,6 +79,14 @@ pub enum StartError {
         /// What is written there.
         found: String,
     },
+    /// The datacenter is not there, or there are several and none was chosen.
+    #[error("the store has the datacenters {found}, and would be used in {}", shown(.chosen.as_deref()))]
+    Datacenter {
+        /// All that there are.
+        found: String,
+        /// The one that was chosen.
+        chosen: Option<String>,
+    },
     /// A name that not every server takes.
     #[error("`{name}` is no name of a keyspace")]
     Keyspace {
@@ -112,6 +121,10 @@ impl StartError {
                 "start the version of this program that made the tables, or later"
             }
             Self::Layout { .. } => "use another keyspace",
+            Self::Datacenter { .. } => {
+                "set `store.datacenter` to one of them, the same for all nodes of this deployment: \
+                 what is written is at first in that one alone"
+            }
             Self::Keyspace { .. } => {
                 "give `store.keyspace` 1 to 48 letters, digits and underscores"
             }
@@ -128,6 +141,7 @@ impl StartError {
             | Self::NotMigrated { .. }
             | Self::Newer { .. }
             | Self::Layout { .. }
+            | Self::Datacenter { .. }
             | Self::Keyspace { .. }
             | Self::Tls { .. }
             | Self::Runtime(_) => false,
@@ -137,17 +151,17 @@ impl StartError {
 
 pub(crate) fn connect(options: Options) -> Result<Scylla, StartError> {
     let keyspace = keyspace(&options)?;
-    let runtime = runtime()?;
-    let handle = runtime.handle().clone();
-    let started = block_on(&runtime, async move {
+    let (threads, runtime) = threads()?;
+    let handle = runtime.clone();
+    let core = block_on(&runtime, async move {
         let connected = reach(&options, || begin(&options, &keyspace).boxed()).await?;
         let core = Arc::new(Core::new(connected, handle));
         tokio::spawn(Arc::clone(&core).watch(options, keyspace));
-        Ok(core)
-    });
+        Ok::<_, StartError>(core)
+    })?;
     Ok(Scylla {
-        core: started?,
-        runtime: Some(runtime),
+        core,
+        _threads: threads,
     })
 }
 
@@ -157,17 +171,31 @@ pub(crate) fn keyspace(options: &Options) -> Result<Keyspace, StartError> {
     })
 }
 
-pub(crate) fn runtime() -> Result<Runtime, StartError> {
+/// The threads of the driver. Whoever drops them may be on a thread that must not block, so their end
+/// is not waited for.
+pub(crate) struct Threads(Option<Runtime>);
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+pub(crate) fn threads() -> Result<(Threads, Handle), StartError> {
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(THREADS).enable_all();
     builder.thread_name("parlance-store");
-    builder.build().map_err(StartError::Runtime)
+    let runtime = builder.build().map_err(StartError::Runtime)?;
+    let handle = runtime.handle().clone();
+    Ok((Threads(Some(runtime)), handle))
 }
 
 /// Waits for `future` on the runtime's threads: the caller's may belong to another runtime, which
 /// must not be entered twice.
 pub(crate) fn block_on<T: Send + 'static, E: From<StartError> + Send + 'static>(
-    runtime: &Runtime,
+    runtime: &Handle,
     future: impl Future<Output = Result<T, E>> + Send + 'static,
 ) -> Result<T, E> {
     let (done, is_done) = mpsc::channel();
@@ -192,7 +220,33 @@ async fn begin(options: &Options, keyspace: &Keyspace) -> Result<Connected, Star
 /// Connects once.
 pub(crate) async fn open(options: &Options) -> Result<Session, StartError> {
     let session = session::connect(options).await;
-    session.map_err(|error| session_error(options, error))
+    let session = session.map_err(|error| session_error(options, error))?;
+    let state = session.get_cluster_state();
+    let nodes = state.get_nodes_info().iter();
+    let datacenters = nodes.filter_map(|node| node.datacenter.clone()).collect();
+    check_datacenter(&datacenters, options.datacenter.as_deref())?;
+    Ok(session)
+}
+
+/// A quorum is one of a datacenter. A head that is read in another one than it was written in may be
+/// an older one, and what lies behind it would be given up.
+fn check_datacenter(found: &BTreeSet<String>, chosen: Option<&str>) -> Result<(), StartError> {
+    let is_clear = match chosen {
+        Some(chosen) => found.contains(chosen),
+        None => found.len() <= 1,
+    };
+    if is_clear {
+        return Ok(());
+    }
+    let found: Vec<_> = found.iter().map(String::as_str).collect();
+    Err(StartError::Datacenter {
+        found: found.join(", "),
+        chosen: chosen.map(str::to_owned),
+    })
+}
+
+fn shown(datacenter: Option<&str>) -> &str {
+    datacenter.unwrap_or("any of them")
 }
 
 /// Tries until the deadline, unless waiting cannot help.
@@ -365,4 +419,22 @@ fn is_refused(error: &NewSessionError) -> bool {
             _
         ) | ConnectionSetupRequestErrorKind::MissingAuthentication
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_several_datacenters_one_has_to_be_chosen_that_is_there() {
+        let all = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        assert!(check_datacenter(&all(&["a"]), None).is_ok());
+        assert!(check_datacenter(&all(&["a", "b"]), Some("b")).is_ok());
+        assert!(check_datacenter(&all(&["a", "b"]), None).is_err());
+        let wrong = check_datacenter(&all(&["a", "b"]), Some("c")).unwrap_err();
+        assert_eq!(
+            wrong.to_string(),
+            "the store has the datacenters a, b, and would be used in c"
+        );
+    }
 }

@@ -81,16 +81,19 @@ impl Core {
                 of_user(user, OfUser::Read(cursor.read)),
             ]
         });
-        let users = || cursors.iter().map(|(user, _)| user);
+        let users = cursors.iter().map(|(user, _)| user);
+        let new = users.filter(|user| !self.members.has(conversation, user));
+        let new: Vec<_> = new.collect();
         let both: Vec<_> = both.collect();
-        let members: Vec<_> = users().map(|user| of_user(user, OfUser::Member)).collect();
-        let memberships: Vec<_> = users()
-            .map(|user| of_user(user, OfUser::Membership))
-            .collect();
+        let row_of = |what| new.iter().map(move |user| of_user(user, what));
+        let members: Vec<_> = row_of(OfUser::Member).collect();
+        let memberships: Vec<_> = row_of(OfUser::Membership).collect();
         // A row of `memberships` is a partition of its own.
         let all = both.chunks(ROWS);
         let all = all.chain(members.chunks(ROWS)).chain(memberships.chunks(1));
-        self.write_all(all).await
+        self.write_all(all).await?;
+        self.members.add(conversation, new);
+        Ok(())
     }
 
     /// Ends at the first error; some of it may have been written then.

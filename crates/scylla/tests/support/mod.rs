@@ -1,11 +1,13 @@
 //! What the tests of the adapter share.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError, Weak},
-    time::Duration,
-};
+use std::{future::Future, time::Duration};
 
-use parlance_scylla::{Options, Replication, Scylla, migrate};
+use parlance_core::{
+    entry::{Entry, Event},
+    store::StoredEvent,
+};
+use parlance_protocol::{ConversationId, MessageId, Position, UnixMicros, UserId};
+use parlance_scylla::{Options, Replication, migrate};
 use parlance_testkit::cql::Cql;
 
 /// How a server of the test kit is reached.
@@ -20,7 +22,7 @@ pub(crate) fn options(server: &Cql, keyspace: &str) -> Options {
     }
 }
 
-/// With the tables in a keyspace of its own.
+/// With the tables.
 pub(crate) fn migrated(server: &Cql, keyspace: &str) -> Options {
     let options = options(server, keyspace);
     let factor = u8::try_from(server.contact_points().len().min(3)).unwrap();
@@ -28,26 +30,31 @@ pub(crate) fn migrated(server: &Cql, keyspace: &str) -> Options {
     options
 }
 
-/// A server with tables, for all tests that run at the same time in this process: making tables
-/// takes seconds.
-pub(crate) struct Shared {
-    pub(crate) store: Scylla,
-    _server: Arc<Cql>,
+pub(crate) fn room(name: &str) -> ConversationId {
+    ConversationId::new(name).unwrap()
 }
 
-impl Shared {
-    pub(crate) fn get() -> Arc<Self> {
-        static SHARED: Mutex<Weak<Shared>> = Mutex::new(Weak::new());
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) = shared.upgrade() {
-            return running;
-        }
-        let server = Cql::shared();
-        let options = migrated(&server, &server.keyspace());
-        let store = Scylla::connect(options).unwrap();
-        let _server = server;
-        let started = Arc::new(Self { store, _server });
-        *shared = Arc::downgrade(&started);
-        started
+/// The `n`-th message of epoch 0.
+pub(crate) fn message(n: u64, content: &str) -> StoredEvent {
+    let position = |n| Position::of(MessageId::new(n).unwrap());
+    StoredEvent {
+        entry: Entry {
+            position: position(n),
+            prev: position(n - 1),
+            t: UnixMicros(1_700_000_000_000_000 + n),
+            ordinal: n,
+            sender: UserId::new("ann").unwrap(),
+            local_id: None,
+            event: Event::Message {
+                content: content.into(),
+            },
+        },
+        count: n,
+        revisions: Vec::new(),
     }
+}
+
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.unwrap().block_on(future)
 }
