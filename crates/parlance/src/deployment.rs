@@ -155,6 +155,7 @@ fn exit_of_store(error: &parlance_scylla::StartError) -> Exit {
         | StartError::NotMigrated { .. }
         | StartError::Newer { .. }
         | StartError::Layout { .. }
+        | StartError::Datacenter { .. }
         | StartError::Keyspace { .. }
         | StartError::Tls { .. } => Exit::Usage,
     }

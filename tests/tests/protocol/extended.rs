@@ -1,6 +1,6 @@
 //! The extended layer: the greeting, `live`, `stored`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::support::{any, fill, join, join_extended, room, shared};
 
@@ -8,8 +8,12 @@ use super::support::{any, fill, join, join_extended, room, shared};
 async fn the_greeting_is_first_and_one_reading() {
     let server = shared();
     let room = room();
-    let mut ann = join(&server, &room, "ann").await;
+    let (mut ann, _) = join_extended(&server, &room, "ann").await;
     fill(&mut ann, 3).await;
+    if server.has_store() {
+        let up_to = |frame: &Value| frame["up_to_id"] == "3";
+        ann.expect_where("all of it to be stored", up_to).await;
+    }
     ann.send(json!({"action": "read", "message_ids": ["2"]}))
         .await;
     ann.expect("read").await;
