@@ -28,7 +28,7 @@ impl ReadError {
         match self {
             Self::Garbled(_) => true,
             Self::TooLate(_) => false,
-            Self::Asked(error) => is_refusal(error),
+            Self::Asked(error) => is_refusal(error) || is_about_one_partition(error),
         }
     }
 }
@@ -88,6 +88,17 @@ pub(crate) fn is_refusal(error: &ExecutionError) -> bool {
     }
 }
 
+/// Whether it was refused because too many ask for this partition, which says nothing of others.
+fn is_about_one_partition(error: &ExecutionError) -> bool {
+    matches!(
+        error,
+        ExecutionError::LastAttemptError(RequestAttemptError::DbError(
+            DbError::RateLimitReached { .. },
+            _
+        ))
+    )
+}
+
 /// `Rejected an oversized mutation (…)` by Cassandra, `Mutation of … bytes is too large …` by
 /// ScyllaDB.
 fn is_about_size(reason: &str) -> bool {
@@ -96,11 +107,25 @@ fn is_about_size(reason: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use scylla::errors::OperationType;
+
     use super::*;
 
     fn answered(error: DbError, reason: &str) -> ExecutionError {
         let error = RequestAttemptError::DbError(error, reason.to_owned());
         ExecutionError::LastAttemptError(error)
+    }
+
+    #[test]
+    fn a_partition_that_is_asked_too_often_does_not_stand_for_the_store() {
+        let too_often = DbError::RateLimitReached {
+            op_type: OperationType::Read,
+            rejected_by_coordinator: true,
+        };
+        let is_answer = |error| ReadError::from(answered(error, "")).is_answer();
+        assert!(is_answer(too_often));
+        assert!(!is_answer(DbError::Overloaded));
+        assert!(is_answer(DbError::Invalid));
     }
 
     #[test]

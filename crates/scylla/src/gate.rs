@@ -33,6 +33,8 @@ const CALLERS: usize = 4_096;
 
 #[derive(Debug)]
 pub(crate) struct Gate {
+    /// How long a read may take, and before it its turn.
+    limit: Duration,
     turns: Semaphore,
     callers: AtomicUsize,
     breaker: Mutex<Breaker>,
@@ -52,6 +54,7 @@ impl Drop for Caller<'_> {
 impl Gate {
     pub(crate) fn new(metrics: StoreMetrics) -> Self {
         Self {
+            limit: READ_LIMIT,
             turns: Semaphore::new(AT_ONCE),
             callers: AtomicUsize::new(0),
             breaker: Mutex::default(),
@@ -77,7 +80,7 @@ impl Gate {
         &self,
         ask: impl Future<Output = Result<T, ReadError>>,
     ) -> Result<T, Unavailable> {
-        let turn = timeout(READ_LIMIT, self.turns.acquire()).await;
+        let turn = timeout(self.limit, self.turns.acquire()).await;
         let Ok(Ok(_turn)) = turn else {
             return Err(self.refused(StoreRead::Overloaded));
         };
@@ -86,8 +89,8 @@ impl Gate {
             return Err(self.refused(StoreRead::BreakerOpen));
         };
         let begun = Instant::now();
-        let answer = timeout(READ_LIMIT, ask).await;
-        let answer = answer.unwrap_or(Err(ReadError::TooLate(READ_LIMIT)));
+        let answer = timeout(self.limit, ask).await;
+        let answer = answer.unwrap_or(Err(ReadError::TooLate(self.limit)));
         self.judge(pass, begun, answer.as_ref().err());
         answer.map_err(Unavailable::new)
     }
@@ -141,7 +144,7 @@ impl Gate {
     }
 
     pub(crate) fn late(&self) -> Unavailable {
-        Unavailable::new(ReadError::TooLate(READ_LIMIT))
+        Unavailable::new(ReadError::TooLate(self.limit))
     }
 
     #[cfg(test)]
@@ -157,10 +160,13 @@ mod tests {
     use super::*;
 
     fn gate() -> Arc<Gate> {
-        Arc::new(Gate::new(StoreMetrics::register()))
+        Arc::new(Gate {
+            limit: Duration::from_millis(5),
+            ..Gate::new(StoreMetrics::register())
+        })
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn reads_that_got_no_turn_do_not_count_against_the_store() {
         let gate = gate();
         let all: Vec<_> = (0..AT_ONCE)
@@ -177,7 +183,7 @@ mod tests {
         assert_eq!(gate.pass(async { Ok(1) }).await, Ok(1));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_store_that_does_not_answer_is_soon_not_asked() {
         let gate = gate();
         for _ in 0..5 {

@@ -6,16 +6,20 @@
 )]
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
+use futures_util::future::{join, join_all};
+use parlance_core::store::{Partition, Store};
 use parlance_scylla::{Options, Replication, Scylla, migrate};
 use parlance_testkit::{contract::store::StoreSubject, cql::Cql};
 
 /// One server and one keyspace for all tests that run at the same time: making tables takes seconds.
 struct Shared {
     store: Scylla,
+    options: Options,
     _server: Arc<Cql>,
 }
 
@@ -37,7 +41,8 @@ impl Shared {
         };
         migrate(&options, &Replication { factor: 1 }).unwrap();
         let started = Arc::new(Self {
-            store: Scylla::connect(options).unwrap(),
+            store: Scylla::connect(options.clone()).unwrap(),
+            options,
             _server: server,
         });
         *shared = Arc::downgrade(&started);
@@ -60,3 +65,28 @@ impl StoreSubject for OnServer {
 }
 
 parlance_testkit::store_contract_tests!(OnServer);
+
+/// In one process the callers queue; two processes meet in the server only.
+#[test]
+fn two_processes_that_open_epochs_at_once_never_get_the_same_number() {
+    let shared = Shared::get();
+    let other = Scylla::connect(shared.options.clone()).unwrap();
+    let open = async |store: &Scylla| store.open_epoch(Partition(77)).await.ok();
+    let open_ten = async |store| {
+        let mut opened = Vec::new();
+        for _ in 0..10 {
+            opened.extend(open(store).await);
+        }
+        opened
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let (one, two) = runtime.unwrap().block_on(join(
+        join_all((0..3).map(|_| open_ten(&shared.store))),
+        join_all((0..3).map(|_| open_ten(&other))),
+    ));
+
+    let all: Vec<_> = [one, two].concat().concat();
+    let distinct: BTreeSet<_> = all.iter().collect();
+    assert_eq!(distinct.len(), all.len(), "{all:?}");
+    assert!(all.len() > 30, "most calls should succeed: {all:?}");
+}

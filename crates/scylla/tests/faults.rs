@@ -16,7 +16,7 @@ use parlance_core::store::{Archive, Partition, Store, WriteError};
 use parlance_protocol::ConversationId;
 use parlance_scylla::Scylla;
 use parlance_testkit::{cql::Cql, report};
-use support::{block_on, message, migrated, room};
+use support::{block_on, message, migrated, options, room};
 
 /// What a call that is refused at once may take on a busy machine.
 const AT_ONCE: Duration = Duration::from_millis(100);
@@ -108,7 +108,12 @@ fn a_store_that_was_dead_for_long_is_of_use_soon_after_it_is_back() {
 #[test]
 fn a_ring_that_loses_one_node_of_three_fails_no_call() {
     let mut server = Cql::ring(3);
-    let store = Scylla::connect(migrated(&server, "faults")).unwrap();
+    // By two at once, through whichever nodes they find.
+    thread::scope(|both| {
+        both.spawn(|| migrated(&server, "faults"));
+        both.spawn(|| migrated(&server, "faults"));
+    });
+    let store = Scylla::connect(options(&server, "faults")).unwrap();
     let rooms: Vec<_> = (0..20).map(|n| room(&format!("ring-{n}"))).collect();
     let event = message(1, "written");
     let written = std::slice::from_ref(&event);
