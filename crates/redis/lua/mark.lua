@@ -24,8 +24,12 @@ if meta then
 end
 local base_id, base_k, base_t = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
 if not meta then stored_id, stored_k = base_id, base_k end
+local changes = string.gsub(KEYS[2], ':m:', ':x:', 1)
 if is_above(base_id, base_k, id, k) then
   id, k, ordinal, count = base_id, base_k, tonumber(ARGV[12]), tonumber(ARGV[13])
+  -- What the log has is stored, or was lost; and it does not have what came then, edits among it. So
+  -- the log begins here.
+  call('DEL', KEYS[3], changes)
 end
 t = math.max(t, base_t)
 local n = id % PER_EPOCH
@@ -55,7 +59,7 @@ if has_store then
   call('XADD', KEYS[4], '*', ARGV[6], text)
   -- What is not stored must not expire.
   call('PERSIST', KEYS[3])
-  call('PERSIST', (string.gsub(KEYS[2], ':m:', ':x:', 1)))
+  call('PERSIST', changes)
 else
   call('PEXPIRE', KEYS[3], ARGV[8])
 end

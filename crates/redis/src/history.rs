@@ -9,7 +9,7 @@
 use std::{collections::HashMap, rc::Rc};
 
 use parlance_core::{
-    entry::{Entry, Row},
+    entry::{Entry, Event, Row},
     lineage::Lineage,
     ports::{Found, Page, Replay, Replayed, Unavailable},
     store::{RANGE_MAX, Store, StoredEvent},
@@ -308,7 +308,7 @@ async fn stored_behind<S: Store>(
         is_next
     };
     let run = stored.into_iter().take_while(next_in_line);
-    let events: Vec<_> = run
+    let mut events: Vec<_> = run
         .map(|event| {
             let row = row_of(&event, &late, lineage);
             let entry = event.entry;
@@ -318,7 +318,32 @@ async fn stored_behind<S: Store>(
     if events.is_empty() {
         return Err(lacks(behind));
     }
+    for (event, _) in &mut events {
+        fill_in(io, store, conversation, lineage, &mut event.entry).await?;
+    }
     Ok(events)
+}
+
+/// An edit that the store refused has a place there and no content. It had no effect, so what it
+/// says is what its message says.
+async fn fill_in<S: Store>(
+    io: &Rc<Io<S>>,
+    store: &S,
+    conversation: &ConversationId,
+    lineage: &Lineage,
+    entry: &mut Entry,
+) -> Result<(), Unavailable> {
+    if let Event::Edit {
+        message_id,
+        content,
+    } = &mut entry.event
+        && content.is_empty()
+    {
+        let found = messages(io, store, conversation, lineage, &[*message_id]).await?;
+        let row = found.into_iter().find_map(|(_, row)| row);
+        *content = row.map_or_else(|| content.clone(), |row| row.content);
+    }
+    Ok(())
 }
 
 /// See [`parlance_core::ports::History::at`].
@@ -390,7 +415,11 @@ async fn stored_at<S: Store>(
     };
     let before = Position { id, k: before };
     let found = store.events(conversation, before, position, 1).await?;
-    Ok(found.into_iter().next().map(|event| (event.entry, None)))
+    let Some(StoredEvent { mut entry, .. }) = found.into_iter().next() else {
+        return Ok(None);
+    };
+    fill_in(io, store, conversation, lineage, &mut entry).await?;
+    Ok(Some((entry, None)))
 }
 
 /// See [`parlance_core::ports::History::authored`].

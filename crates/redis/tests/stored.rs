@@ -19,11 +19,11 @@ use std::{sync::Arc, time::Duration};
 use mover::Mover;
 use parlance_core::{
     entry::{Draft, Event},
-    ingest::{Ingest, IngestError, PersisterId},
+    ingest::{Durable, Ingest, IngestError, PersisterId, Piece},
     ports::{
         Appended, Backend, Bus, Cursor, Feed, Head, Heard, History, Log, Page, Receipts, Replay,
     },
-    store::{Partition, Store},
+    store::{Archive, Partition, Store},
 };
 use parlance_protocol::{Anchor, ConversationId, LocalId, MessageId, Position, UnixMicros, UserId};
 use parlance_redis::{Handle, Redis, Unstored};
@@ -33,6 +33,9 @@ use support::options;
 const E: u64 = MessageId::PER_EPOCH;
 /// That of [`room`].
 const PARTITION: Partition = Partition(0x9b);
+
+/// What Redis has of [`room`].
+const KEYS: [&str; 4] = ["{p9b}:m:room", "{p9b}:l:room", "{p9b}:x:room", "{p9b}:in"];
 
 /// A gateway and a mover on one Redis, and a store. A log keeps two events.
 struct House {
@@ -130,6 +133,26 @@ impl House {
             after = last.entry.position;
             replays.push(part);
         }
+    }
+
+    /// Keeps a copy of what Redis has of the conversation, as a replica that stops to follow.
+    fn fall_behind(&self) {
+        for key in KEYS {
+            self.copy(key, &format!("{key}.copy"));
+        }
+    }
+
+    /// That replica takes over. What it is told of epochs is of an earlier run.
+    fn fail_over(&self) {
+        self.server.cmd(&["DEL", "{p9b}:e"]);
+        for key in KEYS {
+            self.server.cmd(&["DEL", key]);
+            self.copy(&format!("{key}.copy"), key);
+        }
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        self.server.cmd(&["COPY", from, to, "REPLACE"]);
     }
 
     fn length(&self) -> i64 {
@@ -593,4 +616,123 @@ async fn while_the_store_is_down_who_is_known_goes_on_and_old_pages_are_refused(
 
     house.store.set_down(false);
     assert_eq!(house.contents().await, names(1..=10));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_that_the_store_refused_has_no_effect() {
+    let house = House::new();
+    for name in names(1..=3) {
+        house.say(&name).await;
+    }
+    house.move_all().await;
+    house.edit(2, "never taken").await;
+    let token = house.mover.hold(PARTITION).await;
+    let ingest = house.backend.ingest();
+    let batch = ingest.read(PARTITION, token, 10).await.unwrap();
+    let Piece::Event { event, .. } = &batch.pieces[0].piece else {
+        panic!("an edit waits: {batch:?}")
+    };
+    let placed = house.store.put_placeholder(&room(), event).await;
+    placed.unwrap();
+    let durable = Durable {
+        conversation: room(),
+        up_to: at(3, 1),
+        count: 4,
+        senders: Vec::new(),
+    };
+    let committed = house.mover.commit(PARTITION, token, &batch, vec![durable]);
+    committed.await.unwrap();
+    for name in names(4..=6) {
+        house.say(&name).await;
+    }
+    house.move_all().await;
+
+    assert_eq!(house.contents().await, names(1..=6));
+    let replays = house.replay_all().await;
+    let events: Vec<_> = replays.iter().flat_map(|part| &part.events).collect();
+    let Event::Edit { content, .. } = &events[3].entry.event else {
+        panic!("the edit keeps its place: {events:?}")
+    };
+    assert_eq!(&**content, "2");
+    let found = house.handle.at(&room(), at(3, 1)).await.unwrap().unwrap();
+    assert_eq!(&*found.row.content, "2");
+}
+
+/// All that history says, in both directions and one by one.
+async fn check_history(house: &House, expected: &[String]) {
+    assert_eq!(house.contents().await, expected);
+    let replays = house.replay_all().await;
+    let events = replays.iter().flat_map(|part| &part.events);
+    let rows: Vec<_> = events.filter_map(|event| event.row.as_ref()).collect();
+    let contents: Vec<_> = rows.iter().map(|row| row.content.to_string()).collect();
+    assert_eq!(contents, expected);
+    for row in rows {
+        let found = house.handle.at(&room(), Position::of(row.id)).await;
+        assert_eq!(found.unwrap().unwrap().row, *row);
+    }
+    let mut paged = Vec::new();
+    let mut anchor = Anchor::Newest;
+    loop {
+        let page = house.page(anchor, 2).await;
+        let Some(last) = page.rows.last() else { break };
+        anchor = Anchor::Before(last.id);
+        paged.extend(page.rows.iter().map(|row| row.content.to_string()));
+        if !page.has_more {
+            break;
+        }
+    }
+    paged.reverse();
+    assert_eq!(paged, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_fell_behind_the_store_is_filled_from_it() {
+    let house = House::new();
+    for name in names(1..=7) {
+        house.say(&name).await;
+    }
+    house.move_all().await;
+    house.fall_behind();
+    for name in names(8..=10) {
+        house.say(&name).await;
+    }
+    house.edit(7, "seven").await;
+    house.move_all().await;
+    house.fail_over();
+    assert_eq!(house.say("new").await, at(E + 1, 0));
+
+    let mut expected = names(1..=10);
+    expected[6] = "seven".to_owned();
+    expected.push("new".to_owned());
+    check_history(&house, &expected).await;
+    house.move_all().await;
+    check_history(&house, &expected).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_older_copy_brings_back_is_not_seen_again() {
+    let house = House::new();
+    for name in names(1..=7) {
+        house.say(&name).await;
+    }
+    house.move_all().await;
+    // Not stored, and lost with the log; so is an edit of something that is stored.
+    house.say("ghost").await;
+    house.edit(7, "ghost's edit").await;
+    house.fall_behind();
+    for key in KEYS.iter().chain(&["{p9b}:e"]) {
+        house.server.cmd(&["DEL", key]);
+    }
+    assert_eq!(house.say("first").await, at(E + 1, 0));
+    house.move_all().await;
+    house.fail_over();
+    assert_eq!(house.say("second").await, at(2 * E + 1, 0));
+
+    let mut expected = names(1..=7);
+    expected.extend(["first".to_owned(), "second".to_owned()]);
+    check_history(&house, &expected).await;
+    // The ghosts are stored now, too, in their places that do not exist.
+    house.move_all().await;
+    assert_eq!(house.store.everything(&room()).len(), 11);
+    check_history(&house, &expected).await;
 }
