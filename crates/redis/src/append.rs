@@ -211,7 +211,7 @@ fn prepare<S: Store>(
     keys: &Keys,
     draft: &Draft,
 ) -> Prepared {
-    let name = digest::name_of(draft);
+    let name = digest::name_of(draft.local_id.as_ref(), draft.restores);
     let asks = draft.retry && name.is_some() && io.store.is_some();
     let named = |name: NameDigest| [&name.0[..], &digest::content_of(&draft.event).0].concat();
     Prepared {
@@ -222,8 +222,14 @@ fn prepare<S: Store>(
         named: name.map_or_else(Vec::new, named),
         kind: wire::kind(&draft.event, draft.at),
         looked: if asks { b"?".to_vec() } else { Vec::new() },
-        body: wire::body(&draft.sender, draft.local_id.as_ref(), &draft.event),
+        body: body(draft),
     }
+}
+
+fn body(draft: &Draft) -> String {
+    let local_id = draft.local_id.as_ref();
+    let lost_from = draft.restores.filter(|_| local_id.is_none());
+    wire::body(&draft.sender, local_id, lost_from, &draft.event)
 }
 
 fn call<'a, S: Store>(
@@ -310,7 +316,9 @@ async fn look_up<S: Store>(
         let (Some(one), Some(event)) = (batch.get(index), events.get_mut(index)) else {
             continue;
         };
-        let Some(name) = digest::name_of(&one.draft) else {
+        let draft = &one.draft;
+        let name = digest::name_of(draft.local_id.as_ref(), draft.restores);
+        let Some(name) = name else {
             continue;
         };
         let found = store.look_up(conversation, &one.draft.sender, name).await?;

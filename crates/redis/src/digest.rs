@@ -1,23 +1,25 @@
 //! Digests that stand for names and contents in the dedupe hashes.
 
 use parlance_core::{
-    entry::{Draft, Event},
+    entry::Event,
     store::{ContentDigest, NameDigest},
 };
 use parlance_protocol::{LocalId, Position};
 
-/// What a draft is known by: its sender's name for it, or the place that it was lost from. `None`:
-/// a repeat of it is another event.
-pub(crate) fn name_of(draft: &Draft) -> Option<NameDigest> {
-    match (&draft.local_id, draft.restores) {
+/// What an event is known by: its sender's name for it, or the place that it was lost from. `None`: a
+/// repeat of it is another event.
+pub(crate) fn name_of(
+    local_id: Option<&LocalId>,
+    lost_from: Option<Position>,
+) -> Option<NameDigest> {
+    match (local_id, lost_from) {
         (Some(local_id), _) => Some(of_local_id(local_id)),
         (None, Some(position)) => Some(of_lost(position)),
         (None, None) => None,
     }
 }
 
-/// Of the sender's own name.
-pub(crate) fn of_local_id(local_id: &LocalId) -> NameDigest {
+fn of_local_id(local_id: &LocalId) -> NameDigest {
     name(b'l', local_id.as_str())
 }
 

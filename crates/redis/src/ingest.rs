@@ -334,9 +334,13 @@ fn piece(conversation: Option<&ConversationId>, name: &str, line: &str) -> Piece
             ordinal: mark.ordinal,
             count: mark.count,
         },
-        Ok(Read::Event(Logged { entry, count })) => Piece::Event {
+        Ok(Read::Event(Logged {
+            entry,
+            count,
+            lost_from,
+        })) => Piece::Event {
             conversation,
-            name: entry.local_id.as_ref().map(digest::of_local_id),
+            name: digest::name_of(entry.local_id.as_ref(), lost_from),
             content: digest::content_of(&entry.event),
             event: StoredEvent {
                 entry,

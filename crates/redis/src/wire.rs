@@ -44,6 +44,9 @@ struct Body<'a> {
     e: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     d: Option<u64>,
+    /// The place that it was lost from, which is its name: it has no other.
+    #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
+    r: Option<std::borrow::Cow<'a, str>>,
     /// The epoch that begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mark: Option<u32>,
@@ -54,6 +57,8 @@ struct Body<'a> {
 pub(crate) struct Logged {
     pub(crate) entry: Entry,
     pub(crate) count: u64,
+    /// The place that it was lost from, if that is its name.
+    pub(crate) lost_from: Option<Position>,
 }
 
 /// What an entry may be.
@@ -94,7 +99,12 @@ pub(crate) struct Facts {
 }
 
 /// The body of an event as it is stored.
-pub(crate) fn body(sender: &UserId, local_id: Option<&LocalId>, event: &Event) -> String {
+pub(crate) fn body(
+    sender: &UserId,
+    local_id: Option<&LocalId>,
+    lost_from: Option<Position>,
+    event: &Event,
+) -> String {
     let (m, e, d) = match event {
         Event::Message { content } => (Some(&**content), None, None),
         Event::Edit {
@@ -109,6 +119,7 @@ pub(crate) fn body(sender: &UserId, local_id: Option<&LocalId>, event: &Event) -
         m: m.map(Into::into),
         e,
         d,
+        r: lost_from.map(|position| stream_id(position).into()),
         mark: None,
     };
     serde_json::to_string(&body).expect("texts and numbers can always be written")
@@ -119,7 +130,7 @@ pub(crate) fn event_text(entry: &Entry, count: u64) -> String {
     let Entry {
         prev, t, ordinal, ..
     } = entry;
-    let body = body(&entry.sender, entry.local_id.as_ref(), &entry.event);
+    let body = body(&entry.sender, entry.local_id.as_ref(), None, &entry.event);
     format!("{} {} {ordinal} {count} {body}", stream_id(*prev), t.0)
 }
 
@@ -224,6 +235,7 @@ enum Said {
     Event {
         sender: UserId,
         local_id: Option<LocalId>,
+        lost_from: Option<Position>,
         event: Event,
     },
     Mark(u32),
@@ -252,6 +264,7 @@ fn said(body: &str) -> Result<Said, Garbled> {
     Ok(Said::Event {
         sender: UserId::new(&body.s).map_err(|_| garbled("a sender"))?,
         local_id: local_id.map_err(|_| garbled("a local_id"))?,
+        lost_from: body.r.as_deref().map(position).transpose()?,
         event,
     })
 }
@@ -275,6 +288,7 @@ fn read(facts: Facts, said: Said) -> Read {
         Said::Event {
             sender,
             local_id,
+            lost_from,
             event,
         } => {
             let entry = Entry {
@@ -286,7 +300,11 @@ fn read(facts: Facts, said: Said) -> Read {
                 local_id,
                 event,
             };
-            Read::Event(Logged { entry, count })
+            Read::Event(Logged {
+                entry,
+                count,
+                lost_from,
+            })
         }
     }
 }
@@ -496,12 +514,14 @@ mod tests {
         ) {
             let sender = UserId::new(&sender).unwrap();
             let local_id = local_id.map(|name| LocalId::new(&name).unwrap());
-            let body = body(&sender, local_id.as_ref(), &event);
+            let lost_from = (k > 5).then_some(Position { id: id(n), k });
+            let body = body(&sender, local_id.as_ref(), lost_from, &event);
             prop_assert!(!body.contains('\n'));
             let position = Position { id: id(n), k };
             let text = format!("{} 7-1 123 5 6 {body}", stream_id(position));
             let Read::Event(read) = entry(&text).unwrap() else { panic!("a mark") };
             prop_assert_eq!(read.count, 6);
+            prop_assert_eq!(read.lost_from, lost_from);
             let prev = Position { id: id(7), k: 1 };
             let t = UnixMicros(123);
             let expected = Entry { position, prev, t, ordinal: 5, sender, local_id, event };
@@ -529,7 +549,7 @@ mod tests {
                 event,
             };
             let read = published(&event_text(&entry, 6)).unwrap();
-            prop_assert_eq!(read, Read::Event(Logged { entry, count: 6 }));
+            prop_assert_eq!(read, Read::Event(Logged { entry, count: 6, lost_from: None }));
         }
 
         #[test]
@@ -544,7 +564,7 @@ mod tests {
                 Event::Message { .. } => Position::of(id(n + 1)),
                 Event::Edit { .. } | Event::Delete { .. } => Position { id: id(n), k: k + 1 },
             };
-            let body = body(&sender, None, &event);
+            let body = body(&sender, None, None, &event);
             let told = format!("{} 123 5 6 {body}", stream_id(prev));
             let logged = entry(&format!("{} {told}", stream_id(position))).unwrap();
             let Read::Event(Logged { entry, .. }) = logged else { panic!("a mark") };

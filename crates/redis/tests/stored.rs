@@ -368,6 +368,30 @@ async fn a_name_that_redis_forgot_is_known_for_ever() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_restored_by_its_place_is_restored_once_for_ever() {
+    let house = House::new();
+    house.say("1").await;
+    let restored = Draft {
+        sender: ann(),
+        local_id: None,
+        retry: true,
+        event: Event::Message {
+            content: "without a name".into(),
+        },
+        at: UnixMicros(now()),
+        restores: Some(at(2, 0)),
+    };
+    let restore = async || house.handle.append(&room(), restored.clone()).await;
+    let first = again_until_done(restore).await;
+    assert!(matches!(first, Appended::New(_)), "{first:?}");
+    house.move_all().await;
+    house.server.cmd(&["FLUSHALL"]);
+
+    let again = again_until_done(restore).await;
+    assert_eq!(again, Appended::Duplicate(at(2, 0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_what_is_stored_as_a_whole_expires() {
     let house = House::new();
     let ttl = |kind: &str| {
