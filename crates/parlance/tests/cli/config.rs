@@ -77,6 +77,34 @@ const FAULTS: &[(&str, &str)] = &[
         "parlance.toml:3: `redis.urls` is not usable: the URL redis://b:… has a port that is no number",
     ),
     (
+        "[store]\nnodes = [\"a:none\"]",
+        "parlance.toml:2: `store.nodes` is \"a:none\"; expected a host and port",
+    ),
+    (
+        "[store]\nkeyspace = \"my chat\"",
+        "parlance.toml:2: `store.keyspace` is \"my chat\"; expected 1 to 48 letters",
+    ),
+    (
+        "[store]\nusername = \"chat\"",
+        "`store.username` is set; set `store.password` as well",
+    ),
+    (
+        "[store]\npassword = \"xyzzy\"",
+        "parlance.toml:2: `store.password` is set; set `store.username` as well",
+    ),
+    (
+        "[store]\nca_file = \"ca.pem\"",
+        "parlance.toml:2: `store.ca_file` is set, but nothing is encrypted",
+    ),
+    (
+        "[store]\nstart_deadline = \"0s\"",
+        "parlance.toml:2: `store.start_deadline` is 0s; expected at least 1ms",
+    ),
+    (
+        "[log]\nkind = \"embedded\"\n[store]\nnodes = [\"a\"]",
+        "parlance.toml:4: `store.nodes` is set, but `parlance serve` keeps everything",
+    ),
+    (
         "[redis]\nurls = \"redis://a\"",
         "parlance.toml:2: `redis.urls` is a string; expected an array of URLs like redis://",
     ),

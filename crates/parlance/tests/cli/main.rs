@@ -9,4 +9,5 @@ mod commands;
 mod config;
 mod gateway;
 mod serve;
+mod store;
 mod support;

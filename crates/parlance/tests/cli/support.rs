@@ -32,7 +32,7 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
-/// A running `parlance serve` or `parlance gateway`.
+/// A running `parlance serve`, `gateway` or `persister`.
 pub(crate) struct Server {
     child: Child,
     log: Receiver<String>,
@@ -115,24 +115,25 @@ impl Place {
 
     /// Starts `serve` on ports that the system chooses, and waits until it serves.
     pub(crate) fn serve(&self, arguments: &[&str]) -> Server {
-        self.start("serve", arguments)
+        let ports = ["serve", "--listen", "127.0.0.1:0"];
+        self.start(&ports, arguments, "serving")
     }
 
     /// Starts `gateway` likewise.
     pub(crate) fn gateway(&self, redis_url: &str) -> Server {
-        self.start("gateway", &["--redis-url", redis_url])
+        let ports = ["gateway", "--listen", "127.0.0.1:0"];
+        self.start(&ports, &["--redis-url", redis_url], "serving")
     }
 
-    fn start(&self, command: &str, arguments: &[&str]) -> Server {
-        let ports = [
-            command,
-            "--listen",
-            "127.0.0.1:0",
-            "--admin-listen",
-            "127.0.0.1:0",
-        ];
+    /// Starts `persister` likewise; it has no public port.
+    pub(crate) fn persister(&self, redis_url: &str) -> Server {
+        self.start(&["persister"], &["--redis-url", redis_url], "persisting")
+    }
+
+    fn start(&self, command: &[&str], arguments: &[&str], begun: &str) -> Server {
+        let ports = [command, &["--admin-listen", "127.0.0.1:0"]].concat();
         let mut child = self
-            .command(&[&ports, arguments].concat())
+            .command(&[&*ports, arguments].concat())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -154,9 +155,10 @@ impl Place {
             listen: unknown,
             admin: unknown,
         };
-        let line = server.wait_for_line("serving");
-        server.listen = line["listen"].as_str().unwrap().parse().unwrap();
-        server.admin = line["admin"].as_str().unwrap().parse().unwrap();
+        let line = server.wait_for_line(begun);
+        let address = |name: &str| line[name].as_str().map(|text| text.parse().unwrap());
+        server.listen = address("listen").unwrap_or(unknown);
+        server.admin = address("admin").unwrap();
         server
     }
 }
