@@ -294,11 +294,15 @@ pub async fn everything_is_there_after_opening_again<S: Subject>() {
 
     check_chain(&entries);
     let (log, _feed) = subject.backend().attach();
-    let replay = log
-        .replay(&room, Position::ZERO, 1_000)
-        .await
-        .expect("a replay");
-    let replayed: Vec<_> = replay.events.into_iter().map(|event| event.entry).collect();
+    let mut replayed: Vec<Entry> = Vec::new();
+    loop {
+        let after = replayed.last().map_or(Position::ZERO, |last| last.position);
+        let replay = log.replay(&room, after, 1_000).await.expect("a replay");
+        replayed.extend(replay.events.into_iter().map(|event| event.entry));
+        if replay.remaining == 0 {
+            break;
+        }
+    }
     assert_eq!(replayed, entries);
     for entry in entries {
         let local_id = entry.local_id.as_ref().map(|name| name.as_str().to_owned());
