@@ -524,6 +524,39 @@ async fn readers_hear_how_far_it_is_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn readers_of_a_conversation_that_never_rests_hear_it_now_and_then() {
+    let house = House::new();
+    let (listener, mut feed) = house.backend.attach();
+    listener.subscribe(&room()).await.unwrap();
+    for name in names(1..=100) {
+        house.say(&name).await;
+    }
+    let ingest = house.backend.ingest();
+    for _ in 0..3 {
+        let token = house.mover.hold(PARTITION).await;
+        let batch = ingest.read(PARTITION, token, 30).await.unwrap();
+        let durable = house.mover.store(&batch).await;
+        let committed = house.mover.commit(PARTITION, token, &batch, durable);
+        committed.await.unwrap();
+    }
+    assert_eq!(
+        house.length(),
+        12,
+        "the tail of two, and what is not stored"
+    );
+    house.move_all().await;
+
+    let mut told = Vec::new();
+    while told.last() != Some(&100) {
+        let heard = tokio::time::timeout(Duration::from_secs(10), feed.next()).await;
+        if let (_, Heard::Stored { up_to, .. }) = heard.unwrap().unwrap() {
+            told.push(up_to.id.get());
+        }
+    }
+    assert_eq!(told, [90, 100]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_stored_in_an_earlier_epoch_is_not_told() {
     let house = House::new();
     house.say("1").await;
