@@ -383,9 +383,7 @@ async fn event_at<S: Store>(
     let events = std::mem::take(&mut piece.events);
     let mut events = events.into_iter();
     let logged = events.find(|shown| shown.logged.entry.position == position);
-    if let Some(shown) = logged
-        && (shown.row.is_some() || position.k > 0)
-    {
+    if let Some(shown) = logged {
         return Ok(Some((shown.logged.entry, shown.row)));
     }
     let Some(store) = &io.store else {

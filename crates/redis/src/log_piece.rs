@@ -1,8 +1,7 @@
 //! One reading of a conversation's log: a piece of it, and which ids exist.
 //!
-//! A log that was trimmed begins somewhere, and may have a hole: what a lost master had told the
-//! store is not in it. So nobody takes a neighbour in a piece for the next event without asking its
-//! `prev`, and an event counts only if the lineage has it.
+//! A log has no holes and nothing that was lost: one that fell behind the store begins anew
+//! (`mark.lua`). But it begins somewhere, and its first entry names the position before it.
 
 use std::rc::Rc;
 
@@ -73,15 +72,13 @@ pub(crate) struct Piece {
     pub(crate) lineage: Lineage,
     /// The position before the log's first entry; `None` when the log is empty.
     begins_after: Option<Position>,
-    /// Those that exist, in the order of the reading.
+    /// In the order of the reading.
     pub(crate) events: Vec<Shown>,
 }
 
 /// An event, and for a message how it is shown.
 pub(crate) struct Shown {
     pub(crate) logged: Logged,
-    /// `None` for an edit or delete, and for a message that the log cannot show: what changed it
-    /// last was lost, and the log does not know what did before.
     pub(crate) row: Option<Row>,
 }
 
@@ -104,7 +101,7 @@ impl Piece {
             let entry = &shown.logged.entry;
             let is_next = lineage.event_up_to(entry.prev) <= last;
             last = entry.position;
-            is_next && (shown.row.is_some() || entry.event.target().is_some())
+            is_next
         };
         events.into_iter().take_while(next_in_line).collect()
     }
@@ -143,14 +140,13 @@ pub(crate) async fn read<S: Store>(
     io.confirm(conversation, keys.partition, raw.meta.head, &run)
         .await?;
     let lineage = io.lineage(conversation, &raw.meta).await?;
-    let events = raw.texts.chunks_exact(6).map(|six| shown(six, &lineage));
+    let events = raw.texts.chunks_exact(6).map(shown);
     let events: Result<Vec<_>, Garbled> = events.collect();
-    let events = events.map_err(|error| Unavailable::from(garbled(error)))?;
     Ok(Piece {
         meta: raw.meta,
-        begins_after: raw.begins_after,
-        events: events.into_iter().flatten().collect(),
         lineage,
+        begins_after: raw.begins_after,
+        events: events.map_err(|error| Unavailable::from(garbled(error)))?,
     })
 }
 
@@ -190,8 +186,7 @@ fn raw(answer: Value) -> Result<Raw, CallError> {
     })
 }
 
-/// `None`: it does not exist any more.
-fn shown(six: &[String], lineage: &Lineage) -> Result<Option<Shown>, Garbled> {
+fn shown(six: &[String]) -> Result<Shown, Garbled> {
     let read = |at: usize| match (&*six[at], &*six[at + 1]) {
         ("", _) | (_, "") => Ok(None),
         (position, text) => wire::entry(&format!("{position} {text}")).map(Some),
@@ -199,24 +194,11 @@ fn shown(six: &[String], lineage: &Lineage) -> Result<Option<Shown>, Garbled> {
     let Some(Read::Event(logged)) = read(0)? else {
         return Err(wire::NO_EVENT);
     };
-    if !lineage.is_visible(logged.entry.position) {
-        return Ok(None);
-    }
     let mut row = Row::of(&logged.entry);
-    for at in [2, 4] {
-        let change = match read(at)? {
-            Some(Read::Event(change)) => Some(change.entry),
-            Some(Read::Mark(_)) | None => None,
-        };
-        let was_lost = match &change {
-            Some(change) => !lineage.is_visible(change.position),
-            // It was trimmed, which only the store knows.
-            None => !six[at].is_empty(),
-        };
-        row = row.filter(|_| !was_lost);
-        if let (Some(row), Some(change)) = (&mut row, change) {
-            row.apply(&change);
+    for change in [read(2)?, read(4)?] {
+        if let (Some(row), Some(Read::Event(change))) = (&mut row, change) {
+            row.apply(&change.entry);
         }
     }
-    Ok(Some(Shown { logged, row }))
+    Ok(Shown { logged, row })
 }

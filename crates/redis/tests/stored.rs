@@ -19,14 +19,14 @@ use std::{sync::Arc, time::Duration};
 use mover::Mover;
 use parlance_core::{
     entry::{Draft, Event},
-    ingest::{Durable, Ingest, IngestError, PersisterId, Piece},
+    ingest::{Durable, Ingest, IngestError, IngestId, PersisterId, Piece},
     ports::{
         Appended, Backend, Bus, Cursor, Feed, Head, Heard, History, Log, Page, Receipts, Replay,
     },
     store::{Archive, Partition, Store},
 };
 use parlance_protocol::{Anchor, ConversationId, LocalId, MessageId, Position, UnixMicros, UserId};
-use parlance_redis::{Handle, Redis, Unstored};
+use parlance_redis::{Handle, Options, Redis, Unstored};
 use parlance_testkit::{redis, store::MemoryStore};
 use support::options;
 
@@ -52,9 +52,14 @@ impl House {
     }
 
     fn on(server: redis::Redis) -> Self {
+        Self::with(server, |_| {})
+    }
+
+    fn with(server: redis::Redis, choose: impl FnOnce(&mut Options)) -> Self {
         let store = Arc::new(MemoryStore::default());
         let mut options = options(&server.url());
         options.tail_entries = 2;
+        choose(&mut options);
         let backend = Redis::connect(options, Some(Arc::clone(&store))).unwrap();
         let (handle, _feed) = backend.attach();
         let mover = Mover::new(backend.ingest(), &store);
@@ -102,6 +107,16 @@ impl House {
                 panic!("expected a new entry, got {other:?}")
             }
         }
+    }
+
+    /// Moves so many of the oldest appends, as one batch.
+    async fn move_some(&self, appends: usize) {
+        let token = self.mover.hold(PARTITION).await;
+        let ingest = self.backend.ingest();
+        let batch = ingest.read(PARTITION, token, appends).await.unwrap();
+        let durable = self.mover.store(&batch).await;
+        let committed = self.mover.commit(PARTITION, token, &batch, durable);
+        committed.await.unwrap();
     }
 
     async fn move_all(&self) -> usize {
@@ -368,6 +383,116 @@ async fn a_name_that_redis_forgot_is_known_for_ever() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn in_a_young_epoch_repeats_need_not_say_so() {
+    let house = House::new();
+    house.say("first").await;
+    house.move_all().await;
+    house.server.cmd(&["FLUSHALL"]);
+    // Redis knows ann again, and not the name.
+    house.say("second").await;
+
+    let event = Event::Message {
+        content: "first".into(),
+    };
+    let again = house.send("first", event, false).await;
+    assert_eq!(again, Appended::Duplicate(at(1, 0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_comes_late_moves_nothing_back() {
+    let house = House::new();
+    for name in names(1..=9) {
+        house.say(&name).await;
+    }
+    let token = house.mover.hold(PARTITION).await;
+    let ingest = house.backend.ingest();
+    let early = ingest.read(PARTITION, token, 3).await.unwrap();
+    let durable = house.mover.store(&early).await;
+    house.move_all().await;
+
+    let late = house.mover.commit(PARTITION, token, &early, durable).await;
+
+    assert_eq!(late, Ok(()));
+    assert_eq!(house.head().await.stored, at(9, 0));
+    house.say("10").await;
+    assert_eq!(house.move_all().await, 1);
+    assert_eq!(house.contents().await, names(1..=10));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_knows_an_edit_until_it_is_stored_or_its_message_goes() {
+    let house = House::new();
+    for name in names(1..=80) {
+        house.say(&name).await;
+    }
+    house.edit(3, "unstored").await;
+    house.move_some(80).await;
+    assert_eq!(house.length(), 3, "3 is not in the log, its edit is");
+    assert_eq!(house.contents().await.len(), 80);
+    let third = house.handle.at(&room(), at(3, 0)).await.unwrap().unwrap();
+    assert_eq!(&*third.row.content, "unstored");
+
+    house.edit(80, "edited").await;
+    house.move_all().await;
+    assert_eq!(house.length(), 2, "two edits");
+    house.say("81").await;
+    house.edit(81, "eighty-one").await;
+    house.move_all().await;
+    let newest = house.page(Anchor::Newest, 2).await;
+    assert_eq!(contents(&newest), ["edited", "eighty-one"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_store_lacks_is_unavailable_and_never_left_out() {
+    let house = House::new();
+    for name in names(1..=9) {
+        house.say(&name).await;
+    }
+    let token = house.mover.hold(PARTITION).await;
+    let mut batch = house
+        .backend
+        .ingest()
+        .read(PARTITION, token, 9)
+        .await
+        .unwrap();
+    let mut newest = batch.clone();
+    newest.pieces.drain(..6);
+    let durable = house.mover.store(&newest).await;
+    // 5 and 6 are missing.
+    batch.pieces.truncate(4);
+    house.mover.store(&batch).await;
+    let committed = house.backend.ingest();
+    let up_to = IngestId {
+        ms: u64::MAX >> 8,
+        seq: 0,
+    };
+    let committed = committed.commit(PARTITION, token, 0, up_to, durable, Vec::new());
+    committed.await.unwrap();
+
+    let replay = house
+        .handle
+        .replay(&room(), Position::ZERO, 9)
+        .await
+        .unwrap();
+    assert_eq!((replay.events.len(), replay.remaining), (4, 5));
+    assert!(house.handle.replay(&room(), at(4, 0), 9).await.is_err());
+    let page = house.handle.page(&room(), Anchor::Newest, 9).await;
+    assert!(page.is_err(), "{page:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_hears_of_more_stored_than_was_heard_reads_again() {
+    let house = House::new();
+    let (listener, mut feed) = house.backend.attach();
+    listener.subscribe(&room()).await.unwrap();
+    house.server.cmd(&["PUBLISH", "{p9b}:c:room", "S0 7-0"]);
+
+    let doubted = async { while feed.next().await.unwrap().1 != Heard::Doubt {} };
+    let doubted = tokio::time::timeout(Duration::from_secs(10), doubted).await;
+    assert!(doubted.is_ok(), "what is stored was published before");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_restored_by_its_place_is_restored_once_for_ever() {
     let house = House::new();
     house.say("1").await;
@@ -411,20 +536,8 @@ async fn only_what_is_stored_as_a_whole_expires() {
     assert_eq!((ttl("l"), ttl("m"), ttl("x")), (-1, -1, -1));
 
     // A commit that leaves something behind sets nothing.
-    let token = house.mover.hold(PARTITION).await;
-    let batch = house
-        .backend
-        .ingest()
-        .read(PARTITION, token, 100)
-        .await
-        .unwrap();
     house.say("3").await;
-    let durable = house.mover.store(&batch).await;
-    house
-        .mover
-        .commit(PARTITION, token, &batch, durable)
-        .await
-        .unwrap();
+    house.move_some(1).await;
     assert_eq!((ttl("l"), ttl("m"), ttl("x")), (-1, -1, -1));
 
     house.move_all().await;
@@ -531,13 +644,8 @@ async fn readers_of_a_conversation_that_never_rests_hear_it_now_and_then() {
     for name in names(1..=100) {
         house.say(&name).await;
     }
-    let ingest = house.backend.ingest();
     for _ in 0..3 {
-        let token = house.mover.hold(PARTITION).await;
-        let batch = ingest.read(PARTITION, token, 30).await.unwrap();
-        let durable = house.mover.store(&batch).await;
-        let committed = house.mover.commit(PARTITION, token, &batch, durable);
-        committed.await.unwrap();
+        house.move_some(30).await;
     }
     assert_eq!(
         house.length(),
@@ -564,6 +672,9 @@ async fn what_is_stored_in_an_earlier_epoch_is_not_told() {
     let (listener, mut feed) = house.backend.attach();
     listener.subscribe(&room()).await.unwrap();
     assert_eq!(house.say("2").await, at(E + 1, 0));
+    // The message of the epoch before alone, then the mark alone, then the rest.
+    house.move_some(1).await;
+    house.move_some(1).await;
     house.move_all().await;
 
     let mut told = Vec::new();
@@ -602,18 +713,30 @@ async fn cursors_are_stored_once_and_recalled_when_redis_forgot_them() {
     let mut stored = house.store.cursors(&room()).await.unwrap();
     stored.sort_by(|(one, _), (other, _)| one.cmp(other));
     assert_eq!(stored, [(ann(), cursor(5, 5)), (bob.clone(), cursor(4, 2))]);
-    let waiting = house.backend.ingest().moved_cursors(PARTITION, 10).await;
+    let ingest = house.backend.ingest();
+    let waiting = ingest.moved_cursors(PARTITION, 10).await;
     assert_eq!(waiting, Ok(Vec::new()));
+
+    // One that moves on while it is being stored waits again.
+    advance(&ann(), cursor(6, 5));
+    assert_eq!(read(&ann()).await, cursor(6, 5));
+    let moved = ingest.moved_cursors(PARTITION, 10).await.unwrap();
+    advance(&ann(), cursor(6, 6));
+    assert_eq!(read(&ann()).await, cursor(6, 6));
+    ingest.stored_cursors(PARTITION, moved).await.unwrap();
+    house.mover.move_cursors(PARTITION).await;
 
     house.server.cmd(&["FLUSHALL"]);
     advance(&bob, cursor(3, 3));
     let all = again_until_done(async || house.handle.cursors(&room(), 10).await).await;
-    assert_eq!(all, [(ann(), cursor(5, 5)), (bob.clone(), cursor(4, 3))]);
+    assert_eq!(all, [(ann(), cursor(6, 6)), (bob.clone(), cursor(4, 3))]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn beyond_its_memory_nothing_is_appended_until_something_is_stored() {
-    let house = House::on(redis::Redis::setup().config("maxmemory 4mb").start());
+    let server = redis::Redis::start();
+    let limit = server.memory_used() + 2_000_000;
+    let house = House::with(server, |options| options.memory_limit_bytes = Some(limit));
     let content = "x".repeat(10_000);
     let event = || Event::Message {
         content: content.as_str().into(),
@@ -636,6 +759,38 @@ async fn beyond_its_memory_nothing_is_appended_until_something_is_stored() {
         }
     };
     assert!(sent > 10, "{sent} were taken before: {refused}");
+    assert!(refused.to_string().contains("more memory"), "{refused}");
+
+    assert_eq!(house.move_all().await, sent);
+    house.say("again").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_redis_is_emptied_all_the_same() {
+    let limit = "maxmemory 4mb";
+    let house = House::with(redis::Redis::setup().config(limit).start(), |options| {
+        options.memory_limit_bytes = Some(u64::MAX);
+    });
+    let content = "x".repeat(10_000);
+    let event = || Event::Message {
+        content: content.as_str().into(),
+    };
+    let mut sent = 0;
+    let refused = loop {
+        let draft = Draft {
+            sender: ann(),
+            local_id: None,
+            retry: false,
+            event: event(),
+            at: UnixMicros(now()),
+            restores: None,
+        };
+        match house.handle.append(&room(), draft).await {
+            Ok(_) => sent += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(refused.to_string().contains("OOM"), "{refused}");
 
     assert_eq!(house.move_all().await, sent);
     house.say("again").await;
