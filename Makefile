@@ -34,7 +34,7 @@ run: ## build the server and start it for trying out; data stays in .parlance
 test: lint ## check and test everything; installs the tools for it
 	$(call step,build,cargo build --locked --workspace --all-targets)
 	$(call step,examples in docs,cargo test --locked --workspace --doc --no-fail-fast)
-	$(call step,test,RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} PARLANCE_BIN="$$(.ci/target-dir)/debug/parlance" cargo test --locked --workspace --lib --bins --tests --no-fail-fast)
+	$(call step,test,RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} PARLANCE_BIN="$$(.ci/target-dir)/debug/parlance" .ci/tests)
 
 .PHONY: lint
 lint: tools ## format, clippy, dependency rules, unused dependencies, docs
