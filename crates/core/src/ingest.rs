@@ -105,6 +105,19 @@ pub struct Durable {
     pub senders: Vec<UserId>,
 }
 
+/// What a batch became.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// The epoch that it was read under.
+    pub epoch: u32,
+    /// Everything up to here is durable, or among the dead letters.
+    pub up_to: IngestId,
+    /// What is durable, one per conversation.
+    pub durable: Vec<Durable>,
+    /// What is laid aside.
+    pub dead: Vec<DeadLetter>,
+}
+
 /// Something that the store refuses, to be looked at by a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
@@ -183,8 +196,7 @@ pub trait Ingest: Clone + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Batch, IngestError>> + 'static;
 
-    /// Commits what was read under `epoch`: everything up to `up_to` is durable, or among the dead
-    /// letters. Announces it, and lets go in the log what is not needed there any more.
+    /// Announces what became durable, and lets go in the log what is not needed there any more.
     ///
     /// # Errors
     /// [`IngestError`]; parts of it may have been done, and doing it again is safe.
@@ -192,10 +204,7 @@ pub trait Ingest: Clone + 'static {
         &self,
         partition: Partition,
         token: Token,
-        epoch: u32,
-        up_to: IngestId,
-        durable: Vec<Durable>,
-        dead: Vec<DeadLetter>,
+        commit: Commit,
     ) -> impl Future<Output = Result<(), IngestError>> + 'static;
 
     /// An event as it would stand in the ingest: whoever gives it back there has it read again.

@@ -9,7 +9,7 @@ use std::{cell::Cell, collections::HashMap, convert::Infallible, rc::Rc, time::D
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use parlance_core::{
-    ingest::{DeadLetter, Durable, Ingest, IngestError, IngestId, MovedCursor, Token},
+    ingest::{Commit, DeadLetter, Durable, Ingest, IngestError, IngestId, MovedCursor, Token},
     ports::{Cursor, Unavailable},
     store::{Archive, Partition, WriteError},
 };
@@ -319,12 +319,14 @@ impl Seat {
     ) -> Result<(), Gone> {
         let retries = shared.metrics.retries.of(PersisterStep::Commit);
         let commit = async || {
-            let durable = outcome.durable.clone();
-            let dead = outcome.dead();
+            let commit = Commit {
+                epoch,
+                up_to,
+                durable: outcome.durable.clone(),
+                dead: outcome.dead(),
+            };
             let token = self.token.get();
-            let ingest = &shared.ingest;
-            let committed = ingest.commit(self.partition, token, epoch, up_to, durable, dead);
-            answered(committed.await)
+            answered(shared.ingest.commit(self.partition, token, commit).await)
         };
         shared.log.insist(retries, commit).await
     }

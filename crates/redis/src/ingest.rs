@@ -8,8 +8,8 @@ use std::{rc::Rc, time::Duration};
 
 use parlance_core::{
     ingest::{
-        Batch, DeadLetter, Durable, Ingest, IngestError, IngestId, Ingested, MovedCursor,
-        PersisterId, Piece, Token,
+        Batch, Commit, Durable, Ingest, IngestError, IngestId, Ingested, MovedCursor, PersisterId,
+        Piece, Token,
     },
     ports::{Cursor, Unavailable},
     store::{EpochRow, Partition, Store, StoredEvent},
@@ -103,20 +103,14 @@ impl<S: Store> Ingest for Unstored<S> {
         &self,
         partition: Partition,
         token: Token,
-        epoch: u32,
-        up_to: IngestId,
-        durable: Vec<Durable>,
-        dead: Vec<DeadLetter>,
+        commit: Commit,
     ) -> impl Future<Output = Result<(), IngestError>> + 'static {
-        let commit = Commit {
+        let committing = Committing {
             partition,
             token,
-            epoch,
-            up_to,
-            durable,
-            dead,
+            commit,
         };
-        let committed = ask(&self.jobs, async move |io| Ok(commit.run(&io).await));
+        let committed = ask(&self.jobs, async move |io| Ok(committing.run(&io).await));
         async move { committed.await? }
     }
 
@@ -361,21 +355,18 @@ fn ingest_id(text: &str) -> Option<IngestId> {
 
 // === commits ===
 
-struct Commit {
+struct Committing {
     partition: Partition,
     token: Token,
-    epoch: u32,
-    up_to: IngestId,
-    durable: Vec<Durable>,
-    dead: Vec<DeadLetter>,
+    commit: Commit,
 }
 
-impl Commit {
+impl Committing {
     /// Several calls, the last of which lets go in the ingest. What an earlier one did may be done
     /// again.
     async fn run<S: Store>(&self, io: &Rc<Io<S>>) -> Result<(), IngestError> {
         let link = io.node(self.partition)?.link().await?;
-        let mut parts = self.durable.chunks(PER_CALL).peekable();
+        let mut parts = self.commit.durable.chunks(PER_CALL).peekable();
         loop {
             let part = parts.next().unwrap_or_default();
             let is_last = parts.peek().is_none();
@@ -406,10 +397,10 @@ impl Commit {
             ends.into_iter().chain(names.iter().map(|name| &**name))
         });
         let keys = fixed.iter().map(|key| &**key).chain(of_parts);
-        let IngestId { ms, seq } = self.up_to;
+        let IngestId { ms, seq } = self.commit.up_to;
         let mut call = Call::of(&scripts::COMMIT, keys)
             .with(&*link.run.0)
-            .with(u64::from(self.epoch))
+            .with(u64::from(self.commit.epoch))
             .with(self.token.0)
             .with(io.shards.speech().publish())
             .with(io.tail_entries)
@@ -420,7 +411,7 @@ impl Commit {
             } else {
                 String::new()
             });
-        let dead = if is_last { &*self.dead } else { &[] };
+        let dead = if is_last { &*self.commit.dead } else { &[] };
         call = call.with(dead.len() as u64);
         for letter in dead {
             let IngestId { ms, seq } = letter.id;

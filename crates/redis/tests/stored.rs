@@ -19,7 +19,7 @@ use std::{sync::Arc, time::Duration};
 use mover::Mover;
 use parlance_core::{
     entry::{Draft, Event},
-    ingest::{Durable, Ingest, IngestError, IngestId, PersisterId, Piece},
+    ingest::{Durable, Ingest, IngestError, PersisterId, Piece},
     ports::{
         Appended, Backend, Bus, Cursor, Feed, Head, Heard, History, Log, Page, Receipts, Replay,
     },
@@ -461,12 +461,7 @@ async fn what_the_store_lacks_is_unavailable_and_never_left_out() {
     // 5 and 6 are missing.
     batch.pieces.truncate(4);
     house.mover.store(&batch).await;
-    let committed = house.backend.ingest();
-    let up_to = IngestId {
-        ms: u64::MAX >> 8,
-        seq: 0,
-    };
-    let committed = committed.commit(PARTITION, token, 0, up_to, durable, Vec::new());
+    let committed = house.mover.commit(PARTITION, token, &newest, durable);
     committed.await.unwrap();
 
     let replay = house

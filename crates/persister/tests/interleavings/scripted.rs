@@ -14,8 +14,8 @@ use std::{
 use parlance_core::{
     entry::{Entry, Event},
     ingest::{
-        Batch, DeadLetter, Durable, Ingest, IngestError, IngestId, Ingested, MovedCursor,
-        PersisterId, Piece, Token,
+        Batch, Commit, Ingest, IngestError, IngestId, Ingested, MovedCursor, PersisterId, Piece,
+        Token,
     },
     ports::Unavailable,
     store::{ContentDigest, EpochRow, NameDigest, Partition, StoredEvent},
@@ -41,15 +41,6 @@ pub(crate) enum Fate {
     OtherEpoch,
     /// It is refused, and the partition belongs to somebody else for some seconds.
     NotOwner,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct Commit {
-    pub(crate) partition: Partition,
-    pub(crate) epoch: u32,
-    pub(crate) up_to: IngestId,
-    pub(crate) durable: Vec<Durable>,
-    pub(crate) dead: Vec<DeadLetter>,
 }
 
 #[derive(Debug, Clone)]
@@ -145,8 +136,13 @@ impl Scripted {
         }
     }
 
-    fn commit_now(&self, commit: Commit, token: Token) -> Result<(), IngestError> {
-        self.check_owner(commit.partition, token)?;
+    fn commit_now(
+        &self,
+        partition: Partition,
+        token: Token,
+        commit: Commit,
+    ) -> Result<(), IngestError> {
+        self.check_owner(partition, token)?;
         let mut log = self.0.borrow_mut();
         let fate = log.fates.pop_front();
         match fate {
@@ -158,7 +154,7 @@ impl Scripted {
                     token: Token(log.tokens),
                     until: Instant::now() + Duration::from_secs(2),
                 };
-                log.owners.insert(commit.partition, owner);
+                log.owners.insert(partition, owner);
                 return Err(IngestError::NotOwner);
             }
             Some(Fate::Unanswered) | None => {}
@@ -166,7 +162,7 @@ impl Scripted {
         if commit.epoch != log.epoch {
             return Err(IngestError::OtherEpoch);
         }
-        if let Some(waiting) = log.waiting.get_mut(&commit.partition) {
+        if let Some(waiting) = log.waiting.get_mut(&partition) {
             waiting.retain(|ingested| ingested.id > commit.up_to);
         }
         log.commits.push(commit);
@@ -265,19 +261,9 @@ impl Ingest for Scripted {
         &self,
         partition: Partition,
         token: Token,
-        epoch: u32,
-        up_to: IngestId,
-        durable: Vec<Durable>,
-        dead: Vec<DeadLetter>,
+        commit: Commit,
     ) -> impl Future<Output = Result<(), IngestError>> + 'static {
-        let commit = Commit {
-            partition,
-            epoch,
-            up_to,
-            durable,
-            dead,
-        };
-        let answer = self.commit_now(commit, token);
+        let answer = self.commit_now(partition, token, commit);
         async { answer }
     }
 

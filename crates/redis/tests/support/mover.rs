@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parlance_core::{
-    ingest::{Batch, Durable, Ingest, IngestError, PersisterId, Piece, Token},
+    ingest::{Batch, Commit, Durable, Ingest, IngestError, PersisterId, Piece, Token},
     store::{Archive, EpochRow, Named, Partition},
 };
 use parlance_protocol::{ConversationId, MessageId, Position};
@@ -63,10 +63,13 @@ impl<I: Ingest, A: Archive> Mover<I, A> {
         durable: Vec<Durable>,
     ) -> Result<(), IngestError> {
         let up_to = batch.pieces.last().expect("it is not empty").id;
-        let (epoch, dead) = (batch.epoch, Vec::new());
-        self.ingest
-            .commit(partition, token, epoch, up_to, durable, dead)
-            .await
+        let commit = Commit {
+            epoch: batch.epoch,
+            up_to,
+            durable,
+            dead: Vec::new(),
+        };
+        self.ingest.commit(partition, token, commit).await
     }
 
     /// Writes a batch, one event after the other.
