@@ -39,16 +39,16 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILE", env = "PARLANCE_CONFIG")]
     pub(crate) config: Option<PathBuf>,
 
-    /// What is logged: error, warn, info, debug or trace, also by the beginning of a module's name
+    /// What is logged: error, warn, info, debug or trace, also by the beginning of a module's name.
+    /// By default warnings; of servers also `parlance=info`; never what the store's driver says
     #[arg(
         long,
         global = true,
         value_name = "FILTER",
         env = "PARLANCE_LOG",
-        default_value = "warn,parlance=info",
         value_parser = log_filter,
     )]
-    pub(crate) log: String,
+    pub(crate) log: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

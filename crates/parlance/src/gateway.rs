@@ -10,7 +10,7 @@ use crate::{
     config::{Config, Purpose},
     deployment::{self, RedisUse},
     failure::Failure,
-    logging,
+    logging::{self, Speaker},
     node::{self, Pages, Parts},
     observe::Recorder,
 };
@@ -23,7 +23,7 @@ pub(crate) fn run(global: &Global, gateway: Gateway) -> Result<(), Failure> {
         gateway.store.setting(),
     ];
     let config = load(global, flags, Purpose::Gateway)?.config;
-    logging::start(&global.log);
+    logging::start(global, Speaker::Server);
     deployment::install_cryptography()?;
     let recorder = node::recorder()?;
     match deployment::store(&config)? {

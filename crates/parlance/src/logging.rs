@@ -7,10 +7,31 @@ use std::{
 
 use tracing_subscriber::EnvFilter;
 
-use crate::failure::use_colour;
+use crate::{cli::Global, failure::use_colour};
 
-/// From here on, lines that pass `filter` (judged by the command line) are written, and panics are among them.
-pub(crate) fn start(filter: &str) {
+/// Who logs, and so what if nobody says otherwise. The store's driver has a line for each attempt at a
+/// store that is away; that it is away is told once by whoever uses it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speaker {
+    /// A process that stays.
+    Server,
+    /// A command that ends.
+    Command,
+}
+
+impl Speaker {
+    const fn filter(self) -> &'static str {
+        match self {
+            Self::Server => "warn,parlance=info,scylla=off",
+            Self::Command => "warn,scylla=off",
+        }
+    }
+}
+
+/// From here on, lines that pass the filter of the command line, or that of the speaker, are written,
+/// and panics are among them.
+pub(crate) fn start(global: &Global, speaker: Speaker) {
+    let filter = global.log.as_deref().unwrap_or(speaker.filter());
     let filter = EnvFilter::new(filter);
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)

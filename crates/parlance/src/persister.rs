@@ -20,7 +20,7 @@ use crate::{
     config::{Config, Purpose},
     deployment::{self, RedisUse},
     failure::{Exit, Failure},
-    logging,
+    logging::{self, Speaker},
     node::{self, Signals},
     observe::Recorder,
 };
@@ -35,7 +35,7 @@ pub(crate) fn run(global: &Global, persister: Persister) -> Result<(), Failure> 
         persister.store.setting(),
     ];
     let config = load(global, flags, Purpose::Persister)?.config;
-    logging::start(&global.log);
+    logging::start(global, Speaker::Server);
     deployment::install_cryptography()?;
     let recorder = node::recorder()?;
     let store = deployment::store(&config)?.expect("the checks ask for one");

@@ -256,6 +256,7 @@ pub(crate) async fn reach<'a, T>(
 ) -> Result<T, StartError> {
     let patience = options.start_deadline;
     let deadline = Instant::now() + patience;
+    let mut has_told = false;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let outcome = timeout(left.max(TRY_AGAIN), attempt()).await;
@@ -266,6 +267,10 @@ pub(crate) async fn reach<'a, T>(
         };
         if !error.may_pass() || Instant::now() > deadline {
             return Err(error);
+        }
+        if !has_told {
+            tracing::warn!(%error, ?patience, "waiting for the store");
+            has_told = true;
         }
         sleep(TRY_AGAIN).await;
     }

@@ -10,7 +10,7 @@ use crate::{
     config::Purpose,
     deployment::{self, RedisUse},
     failure::{Exit, Failure},
-    logging,
+    logging::{self, Speaker},
 };
 
 pub(super) fn run(global: &Global, command: DeadLetters) -> Result<(), Failure> {
@@ -27,7 +27,7 @@ pub(super) fn run(global: &Global, command: DeadLetters) -> Result<(), Failure> 
 
 fn connect(global: &Global, flags: &RedisFlags) -> Result<Redis<NoStore>, Failure> {
     let config = load(global, [flags.setting()], Purpose::AskRedis)?.config;
-    logging::start(&global.log);
+    logging::start(global, Speaker::Command);
     deployment::install_cryptography()?;
     deployment::redis(&config, None, RedisUse::Asking)
 }

@@ -16,7 +16,7 @@ use crate::{
     config::Purpose,
     deployment::{self, RedisUse},
     failure::{Exit, Failure},
-    logging,
+    logging::{self, Speaker},
 };
 
 pub(super) fn run(global: &Global, inspect: Inspect) -> Result<(), Failure> {
@@ -26,7 +26,7 @@ pub(super) fn run(global: &Global, inspect: Inspect) -> Result<(), Failure> {
     })?;
     let flags = [inspect.redis.setting(), inspect.store.setting()];
     let config = load(global, flags, Purpose::AskRedis)?.config;
-    logging::start(&global.log);
+    logging::start(global, Speaker::Command);
     deployment::install_cryptography()?;
     let store = deployment::store(&config)?;
     let redis = deployment::redis(&config, store.clone(), RedisUse::Asking)?;

@@ -8,7 +8,7 @@ use crate::{
     config::Purpose,
     deployment,
     failure::Failure,
-    logging,
+    logging::{self, Speaker},
 };
 
 pub(super) fn run(global: &Global, migrate: Migrate) -> Result<(), Failure> {
@@ -18,7 +18,7 @@ pub(super) fn run(global: &Global, migrate: Migrate) -> Result<(), Failure> {
         migrate.replication_factor,
     );
     let config = load(global, [migrate.store.setting(), factor], Purpose::AskStore)?.config;
-    logging::start(&global.log);
+    logging::start(global, Speaker::Command);
     deployment::install_cryptography()?;
     let options = deployment::store_options(&config);
     let replication = Replication {

@@ -17,7 +17,7 @@ use crate::{
     config::{Config, Purpose},
     demo,
     failure::{Exit, Failure},
-    logging,
+    logging::{self, Speaker},
     node::{self, Pages, Parts},
 };
 
@@ -36,7 +36,7 @@ pub(crate) fn run(global: &Global, serve: Serve) -> Result<(), Failure> {
         Purpose::Serve
     };
     let config = load(global, flags, purpose)?.config;
-    logging::start(&global.log);
+    logging::start(global, Speaker::Server);
     let data_dir = data_dir(&config, serve.dev);
     let recorder = node::recorder()?;
     let backend = Arc::new(open(&data_dir, config.log_sync)?);

@@ -113,6 +113,13 @@ fn a_store_that_nobody_answers_for_is_named_when_the_deadline_is_over() {
 
     assert_eq!(ended.code, Some(69), "{ended:?}");
     assert!(ended.stderr.contains(&address), "{}", ended.stderr);
+    let waits = ended.stderr.matches("waiting for the store").count();
+    assert_eq!(
+        (waits, ended.stderr.matches("scylla").count()),
+        (1, 1),
+        "{}",
+        ended.stderr
+    );
     assert!(ended.stderr.contains("to fix it: "), "{}", ended.stderr);
 }
 
