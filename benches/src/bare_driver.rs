@@ -219,7 +219,8 @@ impl Driver {
         let names = names.iter().map(|names| self.send(&self.put_name, names));
         let (events, names) =
             tokio::join!(self.send(&self.put_message, &events), try_join_all(names));
-        (events?, names?);
+        events?;
+        names?;
         let t = FIRST_MICROS + last;
         let row = (conversation, 0_i64, last, 0_i64, t, last, last, t);
         self.session.execute_unpaged(&self.put_epoch, row).await?;
