@@ -4,10 +4,12 @@
 //! round, so that what else the machine does hits all alike. Ratios of medians are the figures;
 //! absolute numbers say something about this machine only.
 //!
-//! What the log costs Redis is measured in the same way, without a gateway around it.
+//! What the log costs Redis is measured in the same way, without a gateway around it; so is what a
+//! store behind it costs, but without pinning.
 
 mod redis;
 mod servers;
+mod store;
 
 use std::{io::Write as _, time::Duration};
 
@@ -16,7 +18,8 @@ use clap::Parser;
 use parlance_loadgen::{fanout, process, storm};
 use servers::{Kind, Server};
 
-/// Measures fan-out, idle memory and Redis. Example: `bench --rounds 3`, `bench --only idle`.
+/// Measures fan-out, idle memory, Redis and the store. Example: `bench --rounds 3`,
+/// `bench --only idle`.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// How often each server is measured.
@@ -43,7 +46,13 @@ struct Arguments {
     /// Redis keeps an append-only file, synced every second.
     #[arg(long)]
     redis_aof: bool,
-    /// One part only. `redis` has the fan-out too.
+    /// Messages that are moved into the store, per round.
+    #[arg(long, default_value_t = 100_000)]
+    store_messages: u64,
+    /// Messages of the one conversation whose pages are read.
+    #[arg(long, default_value_t = 1_000_000)]
+    store_history: u64,
+    /// One part only. `redis` has the fan-out too; `store` is all that begins with it.
     #[arg(long, value_enum)]
     only: Option<Part>,
 }
@@ -55,6 +64,11 @@ enum Part {
     Redis,
     RedisCpu,
     RedisMemory,
+    Store,
+    StoreDrain,
+    StoreLag,
+    StorePages,
+    StoreOutage,
 }
 
 impl Part {
@@ -62,8 +76,20 @@ impl Part {
     fn is_in(self, only: Option<Self>) -> bool {
         match only {
             None => true,
-            Some(Self::Redis) => self != Self::Idle,
+            Some(Self::Redis) => self != Self::Idle && !self.is_of_store(),
+            Some(Self::Store) => self.is_of_store(),
             Some(only) => self == only,
+        }
+    }
+
+    fn is_of_store(self) -> bool {
+        match self {
+            Self::Fanout | Self::Idle | Self::Redis | Self::RedisCpu | Self::RedisMemory => false,
+            Self::Store
+            | Self::StoreDrain
+            | Self::StoreLag
+            | Self::StorePages
+            | Self::StoreOutage => true,
         }
     }
 }
@@ -73,8 +99,11 @@ const GENERATOR_CORE: usize = 1;
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    process::pin_to(GENERATOR_CORE)?;
     let only = arguments.only;
+    if only.is_none_or(Part::is_of_store) {
+        store::measure(&arguments)?;
+    }
+    process::pin_to(GENERATOR_CORE)?;
     if Part::RedisCpu.is_in(only) {
         redis::measure_cpu(&arguments)?;
     }

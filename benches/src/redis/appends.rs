@@ -12,8 +12,10 @@ use anyhow::{Context as _, bail};
 use parlance_core::{
     entry::{Draft, Event},
     ports::{
-        Appended, Backend as _, Bus as _, Cursor, Feed as _, Log as _, Presence as _, Receipts as _,
+        Appended, Backend as _, Bus as _, Cursor, Feed as _, Heard, Log as _, Presence as _,
+        Receipts as _,
     },
+    store::Store,
 };
 use parlance_protocol::{ConversationId, LocalId, MessageId, UnixMicros, UserId};
 use parlance_redis::{Durability, Handle, Options, Redis, Retention, Topology};
@@ -60,14 +62,14 @@ impl Load {
 }
 
 /// The adapter, and the runtime of a shard that uses it.
-pub(crate) struct Adapter {
-    handle: Handle<MemoryStore>,
+pub(crate) struct Adapter<S: Store = MemoryStore> {
+    handle: Handle<S>,
     shard: LocalSet,
     runtime: Runtime,
-    _backend: Redis<MemoryStore>,
+    _backend: Redis<S>,
 }
 
-impl Adapter {
+impl Adapter<MemoryStore> {
     /// Connects to a server that nobody used before.
     pub(crate) fn open(server: &testkit::Redis, behind: Behind) -> anyhow::Result<Self> {
         let store = match behind {
@@ -77,6 +79,18 @@ impl Adapter {
             }
             Behind::Nothing => None,
         };
+        Self::connect(server, store, |_, _| {})
+    }
+}
+
+impl<S: Store> Adapter<S> {
+    /// Connects, with this store behind the log. `on_heard` gets what the shard hears of the
+    /// conversations that it subscribed to.
+    pub(crate) fn connect(
+        server: &testkit::Redis,
+        store: Option<Arc<S>>,
+        mut on_heard: impl FnMut(ConversationId, Heard) + 'static,
+    ) -> anyhow::Result<Self> {
         let options = Options {
             topology: Topology::parse(&[server.url()])?,
             durability: Durability::Local,
@@ -92,13 +106,23 @@ impl Adapter {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let shard = LocalSet::new();
         let (handle, mut feed) = shard.block_on(&runtime, async { backend.attach() });
-        shard.spawn_local(async move { while feed.next().await.is_some() {} });
+        shard.spawn_local(async move {
+            while let Some((conversation, heard)) = feed.next().await {
+                on_heard(conversation, heard);
+            }
+        });
         Ok(Self {
             handle,
             shard,
             runtime,
             _backend: backend,
         })
+    }
+
+    /// Runs something that uses the handle on the shard's thread, until it is done.
+    pub(crate) fn run<F: Future>(&self, with: impl FnOnce(Handle<S>) -> F) -> F::Output {
+        let handle = self.handle.clone();
+        self.shard.block_on(&self.runtime, with(handle))
     }
 
     /// Hears the conversations from now on.
@@ -160,7 +184,7 @@ impl Adapter {
 
 /// A store is asked for each `local_id` during the first ten minutes of an epoch. That is not what
 /// is measured, so the epochs are made to be old.
-fn open_epochs_long_ago(server: &testkit::Redis) -> anyhow::Result<()> {
+pub(crate) fn open_epochs_long_ago(server: &testkit::Redis) -> anyhow::Result<()> {
     let mut connection = server.connection();
     let (run_id, replication_id) = (connection.info("run_id"), connection.info("master_replid"));
     let hour = Duration::from_secs(60 * 60);
@@ -174,8 +198,8 @@ fn open_epochs_long_ago(server: &testkit::Redis) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn send(
-    handle: Handle<MemoryStore>,
+async fn send<S: Store>(
+    handle: Handle<S>,
     load: Load,
     task: u64,
     rounds: std::ops::Range<u64>,
@@ -198,7 +222,7 @@ async fn send(
     Ok(())
 }
 
-fn draft(load: &Load, place: u64, round: u64) -> anyhow::Result<Draft> {
+pub(crate) fn draft(load: &Load, place: u64, round: u64) -> anyhow::Result<Draft> {
     let local_id = match load.local_ids {
         LocalIds::Given => Some(LocalId::new(&format!("{place:03}-{round:016}"))?),
         LocalIds::Left => None,
@@ -215,7 +239,7 @@ fn draft(load: &Load, place: u64, round: u64) -> anyhow::Result<Draft> {
     })
 }
 
-fn conversation(index: u64) -> anyhow::Result<ConversationId> {
+pub(crate) fn conversation(index: u64) -> anyhow::Result<ConversationId> {
     Ok(ConversationId::new(&format!("room-{index}"))?)
 }
 

@@ -13,8 +13,8 @@ use super::{
 use crate::{Arguments, say};
 
 /// The value of the floor, and the body of a message of the adapter: JSON around the content.
-const BODY_BYTES: usize = 190;
-pub(super) const CONTENT_BYTES: usize =
+pub(crate) const BODY_BYTES: usize = 190;
+pub(crate) const CONTENT_BYTES: usize =
     BODY_BYTES - r#"{"s":"user-0","l":"000-0000000000000000","m":""}"#.len();
 const CONVERSATIONS: u64 = 1_000;
 
@@ -134,8 +134,8 @@ fn metered(server: &Redis, send: impl FnOnce() -> anyhow::Result<u64>) -> anyhow
     })
 }
 
-/// Without the threads that sync and free in the background.
-fn main_thread_seconds(connection: &mut Connection) -> anyhow::Result<f64> {
+/// Processor time of a server so far, without the threads that sync and free in the background.
+pub(crate) fn main_thread_seconds(connection: &mut Connection) -> anyhow::Result<f64> {
     let mut seconds = 0.0;
     for field in ["used_cpu_sys_main_thread", "used_cpu_user_main_thread"] {
         seconds += connection.info(field).parse::<f64>().context(field)?;

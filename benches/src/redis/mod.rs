@@ -4,12 +4,15 @@
 //! Redis says its main thread used: unlike messages per second it does not depend on how fast the
 //! sending side is. Each way of sending gets a fresh server each round.
 
-mod appends;
+pub(crate) mod appends;
 mod cpu;
-mod floor;
+pub(crate) mod floor;
 mod memory;
 
-pub(crate) use self::{cpu::measure_cpu, memory::measure_memory};
+pub(crate) use self::{
+    cpu::{BODY_BYTES, CONTENT_BYTES, main_thread_seconds, measure_cpu},
+    memory::measure_memory,
+};
 
 use parlance_loadgen::process;
 use parlance_testkit::redis::{Redis, Setup};

@@ -284,7 +284,8 @@ impl Run<'_> {
 }
 
 /// The `local_id` of a frame that carries a message.
-fn message_id(text: &[u8]) -> Option<u64> {
+#[must_use]
+pub fn message_id(text: &[u8]) -> Option<u64> {
     const KEY: &[u8] = br#""local_id":""#;
     let start = text.windows(KEY.len()).position(|window| window == KEY)? + KEY.len();
     let end = text[start..].iter().position(|byte| *byte == b'"')?;

@@ -47,6 +47,8 @@ enum Form {
     Serve,
     /// A `parlance gateway` on a Redis that somebody else holds.
     Gateway,
+    /// A `parlance persister` there.
+    Persister,
     /// Two gateways and a Redis of their own.
     Pair,
     /// As a pair, with two persisters and a store behind them.
@@ -66,6 +68,14 @@ impl Setup {
     #[must_use]
     pub fn gateway(mut self, redis_url: &str) -> Self {
         self.form = Form::Gateway;
+        self.set("redis.urls", redis_url)
+    }
+
+    /// A persister of this Redis, which moves what is there into the store of the settings. It has an
+    /// admin listener and no other.
+    #[must_use]
+    pub fn persister(mut self, redis_url: &str) -> Self {
+        self.form = Form::Persister;
         self.set("redis.urls", redis_url)
     }
 
@@ -151,10 +161,11 @@ impl Parlance {
                 dir = Some(made);
             }
             Form::Gateway => {}
+            Form::Persister => arguments = vec!["persister".into()],
             Form::Pair | Form::Stored => {
                 let own = match setup.form {
                     Form::Stored => Behind::with_store(&setup.settings),
-                    Form::Serve | Form::Gateway | Form::Pair => Behind::alone(),
+                    Form::Serve | Form::Gateway | Form::Persister | Form::Pair => Behind::alone(),
                 };
                 setup.settings.extend(own.settings());
                 behind = Some(own);
@@ -194,7 +205,7 @@ impl Parlance {
     #[must_use]
     pub fn has_store(&self) -> bool {
         match self.setup.form {
-            Form::Serve | Form::Stored => true,
+            Form::Serve | Form::Persister | Form::Stored => true,
             Form::Gateway | Form::Pair => false,
         }
     }
