@@ -64,6 +64,8 @@ pub enum Kind {
     Hole,
     /// An id names two messages.
     Reused,
+    /// What a client was told to be stored is not where it was.
+    Unstored,
     /// Somebody still shows a message that history does not have.
     Ghost,
     /// The server said something that it had no reason to say.
@@ -108,6 +110,7 @@ impl Checker<'_> {
         let places: BTreeSet<Position> = self.positions().collect();
         for member in &self.conversation.members {
             self.check_acknowledged(member);
+            self.check_stored(member);
             self.check_words(member);
             self.check_stream(member, &places);
         }
@@ -179,6 +182,22 @@ impl Checker<'_> {
         }
     }
 
+    /// What was said to be stored is there for ever, whatever the log loses.
+    fn check_stored(&mut self, member: &Member) {
+        let conversation = self.conversation;
+        let history: HashMap<Position, &Told> = (conversation.history.iter())
+            .map(|told| (told.position, told))
+            .collect();
+        for event in &member.events {
+            if let Event::Stored(told) = event
+                && history.get(&told.position) != Some(&told)
+            {
+                let what = format!("{told} was said to be stored to {}", member.user);
+                self.fault(Kind::Unstored, what);
+            }
+        }
+    }
+
     /// Nobody was refused, sent away or told of a loss without a reason.
     fn check_words(&mut self, member: &Member) {
         for event in &member.events {
@@ -190,6 +209,7 @@ impl Checker<'_> {
                 Event::Connected { .. }
                 | Event::Message(_)
                 | Event::Answer(_)
+                | Event::Stored(_)
                 | Event::Gap { .. }
                 | Event::Closed { code: None } => false,
             };
@@ -232,6 +252,7 @@ fn messages(member: &Member) -> impl Iterator<Item = &Told> {
         | Event::Cut
         | Event::Failed { .. }
         | Event::Refused { .. }
+        | Event::Stored(_)
         | Event::Closed { .. } => None,
     })
 }
@@ -268,7 +289,10 @@ impl View {
             Event::Resync { lost_after } => self.resync(*lost_after),
             Event::Gap { from, to } => self.left_out.push((*from, *to)),
             Event::Cut => self.end_stretch(),
-            Event::Failed { .. } | Event::Refused { .. } | Event::Closed { .. } => {}
+            Event::Failed { .. }
+            | Event::Refused { .. }
+            | Event::Stored(_)
+            | Event::Closed { .. } => {}
         }
         Ok(())
     }
@@ -427,6 +451,20 @@ mod tests {
                 room.members[0].events.push(answer);
             },
             &[Kind::Lost, Kind::Ghost],
+        );
+    }
+
+    #[test]
+    fn what_was_said_to_be_stored_and_is_not_there_is_found() {
+        let stored = |id, content| Event::Stored(told(id, content));
+        finds(|room| room.members[1].events.push(stored(2, "bob-1")), &[]);
+        finds(
+            |room| room.members[0].events.push(stored(5, "ann-4")),
+            &[Kind::Unstored],
+        );
+        finds_after_a_loss(
+            |room| room.members[0].events.push(stored(4, "ann-3")),
+            &[Kind::Unstored],
         );
     }
 

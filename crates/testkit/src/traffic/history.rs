@@ -1,6 +1,6 @@
 //! Reads a conversation to its end, as any client could.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use parlance_protocol::Position;
 use serde_json::{Value, json};
@@ -17,12 +17,15 @@ use crate::{
 /// Who reads.
 pub(super) const READER: &str = "reader";
 
-/// Everything, oldest first. Panics when the deadline passes without an answer.
+/// Everything, oldest first, from any gateway. Panics when the deadline passes without an answer.
 pub(super) async fn read(directory: &Directory, conversation: &str) -> Vec<Told> {
-    let token = Claims::of(READER).sign(SECRET);
     let give_up = Instant::now() + DEADLINE * 2;
     loop {
-        match attempt(directory, conversation, &token).await {
+        let read = match directory.pick(0) {
+            Some((_, address)) => page_through(address, conversation).await,
+            None => Err("no gateway is up".to_owned()),
+        };
+        match read {
             Ok(history) => return history,
             Err(why) => assert!(
                 Instant::now() < give_up,
@@ -33,14 +36,12 @@ pub(super) async fn read(directory: &Directory, conversation: &str) -> Vec<Told>
     }
 }
 
-async fn attempt(
-    directory: &Directory,
-    conversation: &str,
-    token: &str,
-) -> Result<Vec<Told>, String> {
-    let (_, address) = directory.pick(0).ok_or("no gateway is up")?;
-    let dial = Dial::new(address, conversation).token(token, TokenPlace::Query);
-    let mut client = dial.try_connect().await?;
+/// Everything in pages, oldest first, from this gateway.
+///
+/// # Errors
+/// When a page is refused or does not come in time.
+pub async fn page_through(address: SocketAddr, conversation: &str) -> Result<Vec<Told>, String> {
+    let mut client = dial(address, conversation).try_connect().await?;
     let mut history: Vec<Told> = Vec::new();
     loop {
         let after = history.last().map_or(Position::ZERO, |told| told.position);
@@ -51,6 +52,37 @@ async fn attempt(
         }
         history.extend(rows.iter().rev().map(told));
     }
+}
+
+/// Everything that a client is told which has nothing yet, in its order, from this gateway.
+///
+/// # Errors
+/// When something is left out, or does not come in time.
+pub async fn replay(address: SocketAddr, conversation: &str) -> Result<Vec<Told>, String> {
+    let dial = dial(address, conversation).extended().since("0");
+    let mut client = dial.try_connect().await?;
+    let mut told = Vec::new();
+    loop {
+        let next = tokio::time::timeout(DEADLINE, client.take());
+        match next.await.map_err(|_| "no live")?.what {
+            Incoming::Json(frame) => match frame["type"].as_str().unwrap_or_default() {
+                "chat_message" => told.push(self::told(&frame["message"])),
+                "live" => break,
+                "gap" | "resync" | "error" => return Err(frame.to_string()),
+                _ => {}
+            },
+            Incoming::Close(code, reason) => return Err(format!("closed: {code} {reason}")),
+            Incoming::End => return Err("the stream ended".to_owned()),
+            Incoming::Ping(_) | Incoming::Pong(_) => {}
+        }
+    }
+    client.close(1000).await;
+    Ok(told)
+}
+
+fn dial(address: SocketAddr, conversation: &str) -> Dial {
+    let token = Claims::of(READER).sign(SECRET);
+    Dial::new(address, conversation).token(&token, TokenPlace::Query)
 }
 
 async fn page(client: &mut Client, after: &str) -> Result<Vec<Value>, String> {

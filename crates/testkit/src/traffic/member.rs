@@ -53,10 +53,14 @@ pub(super) struct State {
     /// Connected, and past the replay.
     pub(super) live: bool,
     pub(super) unanswered: usize,
+    /// Acknowledged, and not known to be stored though there is a store.
+    pub(super) unstored: usize,
     /// The highest place that was seen.
     pub(super) reached: Position,
     pub(super) sends: u64,
     pub(super) acknowledged: u64,
+    /// Sends that were refused for the moment.
+    pub(super) put_off: u64,
     pub(super) offline_seen: u64,
 }
 
@@ -82,7 +86,6 @@ pub(super) struct Member {
     gateway: usize,
     /// The last event that came in its turn.
     since: Position,
-    epoch: Option<u64>,
     closed_with: Option<u16>,
     /// Asked to come back after this.
     pause: Option<Duration>,
@@ -121,7 +124,6 @@ impl Member {
             orders,
             ticks,
             since: Position::ZERO,
-            epoch: None,
             closed_with: None,
             pause: None,
             move_at: None,
@@ -296,6 +298,7 @@ impl Member {
             "message.failed" => self.on_failed(frame),
             "hello" => self.on_hello(frame),
             "live" => self.go_live(client).await,
+            "stored" => self.on_stored(&frame["epoch"], &frame["up_to_id"]),
             "resync" => {
                 self.on_resync(frame);
                 if self.shared().live {
@@ -354,6 +357,7 @@ impl Member {
             let pause = frame["retry_after_ms"].as_u64().map(Duration::from_millis);
             let again = Instant::now() + pause.unwrap_or(UNKNOWN_PAUSE);
             self.outbox.offer_again(content, again);
+            self.shared().put_off += 1;
         } else {
             self.outbox.give_up(content);
             let code = frame["code"].as_str().unwrap_or_default().to_owned();
@@ -363,19 +367,33 @@ impl Member {
 
     /// Where this client was survived, or a `resync` follows.
     fn on_hello(&mut self, frame: &Value) {
-        let epoch = frame["epoch"].as_u64();
-        if self.epoch.is_some() && self.epoch != epoch {
-            self.outbox.lost_after(self.since, Instant::now());
+        let (epoch, now) = (frame["epoch"].as_u64(), Instant::now());
+        let is_durable = frame["durable"] == true;
+        if self.outbox.greeted(epoch, is_durable) {
+            self.outbox.lost_after(self.since, now);
         }
-        self.epoch = epoch;
+        self.on_stored(&frame["epoch"], &frame["stored_id"]);
+        self.outbox.offer_all_again(now);
+    }
+
+    fn on_stored(&mut self, epoch: &Value, up_to: &Value) {
+        let forgotten = self.outbox.stored(epoch.as_u64(), place(up_to));
+        for (content, position) in forgotten {
+            self.record(Event::Stored(Told {
+                position,
+                sender: self.identity.user.clone(),
+                content,
+            }));
+        }
+        self.share_unanswered();
     }
 
     fn on_resync(&mut self, frame: &Value) {
         let lost_after = place(&frame["lost_after"]);
-        self.epoch = frame["epoch"].as_u64();
         self.since = lost_after;
         self.shared().reached = lost_after;
-        self.outbox.lost_after(lost_after, Instant::now());
+        let epoch = frame["epoch"].as_u64();
+        self.outbox.fell_back(epoch, lost_after, Instant::now());
         self.share_unanswered();
         self.record(Event::Resync { lost_after });
     }
@@ -387,8 +405,10 @@ impl Member {
     }
 
     fn share_unanswered(&self) {
-        let unanswered = self.outbox.unanswered();
-        self.shared().unanswered = unanswered;
+        let (unanswered, unstored) = (self.outbox.unanswered(), self.outbox.unstored());
+        let mut shared = self.shared();
+        shared.unanswered = unanswered;
+        shared.unstored = unstored;
     }
 
     fn shared(&self) -> MutexGuard<'_, State> {

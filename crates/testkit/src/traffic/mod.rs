@@ -7,7 +7,7 @@
 
 pub mod checker;
 mod directory;
-mod history;
+pub mod history;
 mod member;
 mod outbox;
 pub mod recording;
@@ -80,6 +80,12 @@ pub struct Figures {
     pub sends: u64,
     /// Answers to them.
     pub acknowledged: u64,
+    /// Sends that were refused for the moment.
+    pub put_off: u64,
+    /// How long it took from the end of the talk until all was told of as stored.
+    pub stored_seconds: f64,
+    /// Times that a client forgot a message because it is stored.
+    pub stored: usize,
     /// In history.
     pub messages: usize,
     /// Connections that the server ended with a close frame.
@@ -176,12 +182,21 @@ impl Traffic {
 
     /// Lets the clients say what they still have to say, reads history, and panics when anything
     /// of it is not as it was promised.
-    pub async fn finish(mut self, promise: Promise) -> Figures {
+    pub async fn finish(self, promise: Promise) -> Figures {
+        self.finish_recorded(promise).await.0
+    }
+
+    /// As [`Traffic::finish`]; gives the recording, too, for more that could be judged.
+    pub async fn finish_recorded(mut self, promise: Promise) -> (Figures, Recording) {
         let seconds = self.began.elapsed().as_secs_f64();
         self.orders.send_replace(Order::Finish);
         let hushed = Instant::now();
         let settled = |state: &State| state.live && state.unanswered == 0;
         self.wait("all outboxes to be empty", settled).await;
+        let stored = |state: &State| state.unstored == 0;
+        self.wait("all that was acknowledged to be told of as stored", stored)
+            .await;
+        let stored_seconds = hushed.elapsed().as_secs_f64();
         let give_up = Instant::now() + SETTLED_WITHIN / 2;
         let recording = loop {
             let recording = self.recording().await;
@@ -201,12 +216,13 @@ impl Traffic {
             sleep(POLL * 5).await;
         };
         let mut figures = self.figures(&recording, seconds);
+        figures.stored_seconds = stored_seconds;
         figures.healed_seconds = hushed.elapsed().as_secs_f64();
         self.orders.send_replace(Order::Leave);
         while let Some(ended) = self.tasks.join_next().await {
             ended.expect("a client does not panic");
         }
-        figures
+        (figures, recording)
     }
 
     async fn recording(&self) -> Recording {
@@ -253,8 +269,11 @@ impl Traffic {
         Figures {
             seconds,
             healed_seconds: 0.0,
+            stored_seconds: 0.0,
+            put_off: self.map(|state| state.put_off).iter().sum(),
             sends: self.map(|state| state.sends).iter().sum(),
             acknowledged: self.map(|state| state.acknowledged).iter().sum(),
+            stored: seen(|event| matches!(event, Event::Stored(_))),
             messages: rooms.clone().map(|room| room.history.len()).sum(),
             closed: seen(|event| matches!(event, Event::Closed { code: Some(_) })),
             cut: seen(|event| matches!(event, Event::Closed { code: None })),
@@ -280,10 +299,10 @@ impl Traffic {
                 ended.expect("a client does not panic");
                 panic!("a client left by itself");
             }
-            let open = self.map(|state| (state.live, state.unanswered));
+            let open = self.map(|state| (state.live, state.unanswered, state.unstored));
             assert!(
                 Instant::now() < give_up,
-                "waited {SETTLED_WITHIN:?} for {what}; (live, unanswered): {open:?}"
+                "waited {SETTLED_WITHIN:?} for {what}; (live, unanswered, unstored): {open:?}"
             );
             sleep(POLL).await;
         }
@@ -294,10 +313,11 @@ impl fmt::Display for Figures {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             formatter,
-            "{} sends in {:.1} s, {} acks, {} messages, {} closes with and {} without a frame, \
-             {} resyncs, all right {:.1} s after the last",
+            "{} sends in {:.1} s, {} put off, {} acks, {} messages, {} closes with and {} without a \
+             frame, {} resyncs, all right {:.1} s after the last",
             self.sends,
             self.seconds,
+            self.put_off,
             self.acknowledged,
             self.messages,
             self.closed,

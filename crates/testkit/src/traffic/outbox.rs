@@ -1,8 +1,9 @@
 //! What a client has to say and may not forget.
 //!
-//! Used by [`super::member`]. A base client forgets what was acknowledged. An extended one keeps it:
-//! without a store nothing is ever known to be safe, so after a loss all that is not known to have
-//! survived is offered again.
+//! Used by [`super::member`]. A base client forgets what was acknowledged. An extended one keeps it
+//! until it is stored, and offers all of it again over each connection and after each loss. Without a
+//! store nothing is ever known to be safe: it keeps the newest, and what is not known to have survived
+//! is offered again.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -25,6 +26,9 @@ const SILENCE: Duration = Duration::from_secs(15);
 pub(super) struct Outbox {
     layer: Layer,
     user: String,
+    is_durable: bool,
+    /// Heard of last.
+    epoch: Option<u64>,
     numbered: u64,
     /// In the order in which they were made.
     items: VecDeque<Item>,
@@ -45,7 +49,8 @@ enum State {
     Due(Instant),
     /// Offered at this time over the present connection.
     Offered(Instant),
-    Acknowledged(Position),
+    /// There, in the epoch that was heard of last when this was heard.
+    Acknowledged(Position, Option<u64>),
 }
 
 /// A send that is due.
@@ -60,6 +65,8 @@ impl Outbox {
         Self {
             layer,
             user: user.to_owned(),
+            is_durable: false,
+            epoch: None,
             numbered: 0,
             items: VecDeque::new(),
             repeated: HashSet::new(),
@@ -86,7 +93,7 @@ impl Outbox {
             let due = match item.state {
                 State::Due(at) => at <= now,
                 State::Offered(at) => at + SILENCE <= now,
-                State::Acknowledged(_) => false,
+                State::Acknowledged(..) => false,
             };
             if due {
                 if item.offered {
@@ -114,9 +121,11 @@ impl Outbox {
         };
         match self.layer {
             Layer::Base => drop(self.items.remove(at)),
-            Layer::Extended => self.items[at].state = State::Acknowledged(position),
+            Layer::Extended => {
+                self.items[at].state = State::Acknowledged(position, self.epoch);
+            }
         }
-        let acknowledged = |item: &Item| matches!(item.state, State::Acknowledged(_));
+        let acknowledged = |item: &Item| matches!(item.state, State::Acknowledged(..));
         while self.items.len() > KEPT && self.items.front().is_some_and(acknowledged) {
             self.items.pop_front();
         }
@@ -146,20 +155,72 @@ impl Outbox {
         }
     }
 
+    /// What a greeting says: the epoch, and whether there is a store. Gives whether the epoch is another
+    /// than the one that was known.
+    pub(super) fn greeted(&mut self, epoch: Option<u64>, is_durable: bool) -> bool {
+        self.is_durable = is_durable;
+        let known = self.epoch;
+        self.epoch = epoch;
+        known.is_some() && known != epoch
+    }
+
+    /// The store has everything of this epoch up to a place; what is therefore forgotten.
+    pub(super) fn stored(
+        &mut self,
+        epoch: Option<u64>,
+        up_to: Position,
+    ) -> Vec<(String, Position)> {
+        self.epoch = self.epoch.max(epoch);
+        let mut forgotten = Vec::new();
+        self.items.retain(|item| match item.state {
+            State::Acknowledged(position, heard) if heard == epoch && position <= up_to => {
+                forgotten.push((item.content.clone(), position));
+                false
+            }
+            State::Acknowledged(..) | State::Offered(_) | State::Due(_) => true,
+        });
+        forgotten
+    }
+
+    /// All is due once more, as after a greeting, if something could ever be known to be stored.
+    pub(super) fn offer_all_again(&mut self, now: Instant) {
+        if self.is_durable {
+            for item in &mut self.items {
+                item.state = State::Due(now);
+            }
+        }
+    }
+
+    /// In an epoch that begins now, everything above this place may be lost.
+    pub(super) fn fell_back(&mut self, epoch: Option<u64>, survived: Position, now: Instant) {
+        self.epoch = epoch;
+        self.lost_after(survived, now);
+        self.offer_all_again(now);
+    }
+
     /// Everything above this place may be lost.
     pub(super) fn lost_after(&mut self, survived: Position, now: Instant) {
         for item in &mut self.items {
             match item.state {
-                State::Acknowledged(position) if position <= survived => {}
-                State::Acknowledged(_) | State::Offered(_) => item.state = State::Due(now),
+                State::Acknowledged(position, _) if position <= survived => {}
+                State::Acknowledged(..) | State::Offered(_) => item.state = State::Due(now),
                 State::Due(_) => {}
             }
         }
     }
 
     pub(super) fn unanswered(&self) -> usize {
-        let open = |item: &&Item| !matches!(item.state, State::Acknowledged(_));
+        let open = |item: &&Item| !matches!(item.state, State::Acknowledged(..));
         self.items.iter().filter(open).count()
+    }
+
+    /// Acknowledged, and still to be told of as stored.
+    pub(super) fn unstored(&self) -> usize {
+        let unanswered = self.unanswered();
+        match self.is_durable {
+            true => self.items.len() - unanswered,
+            false => 0,
+        }
     }
 }
 
@@ -218,6 +279,31 @@ mod tests {
             outbox.lost_after(place(1), now);
             assert_eq!(contents(outbox.offers(now)), kept, "{layer:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_stored_is_forgotten_if_it_was_acknowledged_in_that_epoch() {
+        let now = Instant::now();
+        let mut outbox = Outbox::new(Layer::Extended, "ann");
+        assert!(!outbox.greeted(Some(0), true));
+        for _ in 0..3 {
+            outbox.make(now);
+        }
+        outbox.offers(now);
+        for (content, id) in [("ann-1", 1), ("ann-2", 2), ("ann-3", 3)] {
+            outbox.acknowledge(content, place(id));
+        }
+        let first = ("ann-1".to_owned(), place(1));
+        assert_eq!(outbox.stored(Some(0), place(1)), [first]);
+        assert_eq!(outbox.stored(Some(1), place(9)), [], "acknowledged before");
+        outbox.fell_back(Some(1), place(2), now);
+        let again = [said("ann-2", true), said("ann-3", true)];
+        assert_eq!(contents(outbox.offers(now)), again, "what survived, too");
+        outbox.acknowledge("ann-2", place(2));
+        assert_eq!(outbox.unstored(), 1);
+        let second = ("ann-2".to_owned(), place(2));
+        assert_eq!(outbox.stored(Some(1), place(2)), [second]);
+        assert_eq!((outbox.unstored(), outbox.unanswered()), (0, 1));
     }
 
     #[tokio::test]

@@ -90,6 +90,8 @@ pub enum Event {
         /// Why.
         code: String,
     },
+    /// The server said that the store has this message of one's own, so it was forgotten here.
+    Stored(Told),
     /// The connection ended.
     Closed {
         /// Of the close frame, if there was one.
