@@ -1,0 +1,157 @@
+//! A store that hangs, dies, or loses one of its nodes.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use parlance_protocol::Position;
+use parlance_testkit::{
+    client::Client,
+    cql::Cql,
+    dial::{Dial, TokenPlace},
+    fleet::{plan, times, turn},
+    redis::{Redis, partition_of, tag},
+    report,
+    tokens::Claims,
+    traffic::{checker::Promise, history::page_through},
+};
+use serde_json::{Value, json};
+use tokio::task::block_in_place;
+
+use crate::deployment::{Deployment, Talk};
+
+/// Who reads while the store is gone.
+struct Reader {
+    client: Client,
+}
+
+impl Reader {
+    async fn join(deployment: &Deployment, conversation: &str) -> Self {
+        let gateway = deployment.fleet.gateway(0);
+        let token = gateway.mint(&Claims::of("historian"));
+        let dial = Dial::new(gateway.address(), conversation).token(&token, TokenPlace::Query);
+        Self {
+            client: dial.connect().await,
+        }
+    }
+
+    /// The first page of all, or the error.
+    async fn first_page(&mut self) -> Value {
+        let action = json!({"action": "fetch_messages", "after_id": "0", "request_id": "first"});
+        self.client.send(action).await;
+        let is_answer = |frame: &Value| {
+            frame["request_id"] == "first"
+                || (frame["type"] == "error" && frame["action"] == "fetch_messages")
+        };
+        self.client.expect_where("the first page", is_answer).await
+    }
+}
+
+/// Waits until the log does not have the conversation's beginning any more.
+async fn until_trimmed(talk: &mut Talk, redis: &Redis, conversation: &str) {
+    let log = format!("{}:l:{conversation}", tag(partition_of(conversation)));
+    let begins_at_1 = || {
+        let first = redis.cmd(&["XRANGE", &log, "-", "+", "COUNT", "1"]);
+        let id = first.list().first().map(|entry| entry.list()[0].text());
+        id.is_none_or(|id| Position::parse(id.trim_end_matches("-0")) <= Position::parse("1"))
+    };
+    while begins_at_1() {
+        talk.go_on(0.2).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_hangs_puts_off_nothing_but_old_history() {
+    let _turn = turn();
+    let mut cql = Cql::setup().start();
+    let redis = Redis::start();
+    let deployment = Deployment::start(&cql, &redis.url(), [&redis.url(), &redis.url()]);
+    let mut talk = deployment.talk(plan("hung")).await;
+    let conversation = "hung-c0";
+    until_trimmed(&mut talk, &redis, conversation).await;
+    let mut reader = Reader::join(&deployment, conversation).await;
+    let outage = Duration::from_secs(times(60, 5) as u64);
+    for _ in 0..times(3, 1) {
+        cql.pause(0);
+        let began = Instant::now();
+        while began.elapsed() < outage {
+            talk.go_on(0.5).await;
+            let answer = reader.first_page().await;
+            assert_eq!(answer["code"], "unavailable", "{answer}");
+            assert_eq!(answer["retryable"], true, "{answer}");
+        }
+        let waiting = crate::deployment::waiting(&redis);
+        cql.resume(0);
+        let resumed = Instant::now();
+        while reader.first_page().await["type"] == "error" {
+            talk.go_on(0.1).await;
+        }
+        let seconds = resumed.elapsed().as_secs_f64();
+        report(&format!(
+            "store hung: {waiting} entries waited, history again after {seconds:.1} s"
+        ));
+        talk.recover().await;
+    }
+    let what = "store hung";
+    let figures = deployment
+        .finish(what, talk, Promise::NothingLost, &redis, &cql)
+        .await;
+    assert_eq!(figures.put_off, 0, "sends need no store");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_killed_keeps_what_it_took() {
+    let _turn = turn();
+    let mut cql = Cql::setup().start();
+    let redis = Redis::start();
+    let deployment = Deployment::start(&cql, &redis.url(), [&redis.url(), &redis.url()]);
+    let mut talk = deployment.talk(plan("dead")).await;
+    for _ in 0..times(3, 1) {
+        talk.go_on(1.0).await;
+        cql.kill(0);
+        talk.go_on(1.0).await;
+        block_in_place(|| cql.restart(0));
+        talk.recover().await;
+    }
+    let what = "store killed";
+    let figures = deployment
+        .finish(what, talk, Promise::NothingLost, &redis, &cql)
+        .await;
+    assert_eq!(figures.put_off, 0, "sends need no store");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ring_that_loses_a_node_refuses_nothing() {
+    let _turn = turn();
+    let mut cql = block_in_place(|| Cql::ring(3));
+    let redis = Redis::start();
+    let deployment = Deployment::start(&cql, &redis.url(), [&redis.url(), &redis.url()]);
+    let mut talk = deployment.talk(plan("ring")).await;
+    let conversation = "ring-c0";
+    for node in 0..times(3, 1) {
+        // The last one first: rows are read through the first.
+        let node = 2 - node;
+        until_trimmed(&mut talk, &redis, conversation).await;
+        cql.kill(node);
+        for _ in 0..times(20, 6) {
+            talk.go_on(0.5).await;
+            read_all(deployment.fleet.directory.all(), conversation).await;
+        }
+        block_in_place(|| cql.restart(node));
+        talk.recover().await;
+    }
+    let what = "node of the store's ring killed";
+    let figures = deployment
+        .finish(what, talk, Promise::NothingLost, &redis, &cql)
+        .await;
+    assert_eq!(figures.put_off, 0, "a quorum was there");
+}
+
+/// Through every gateway, to the end.
+async fn read_all(gateways: Vec<SocketAddr>, conversation: &str) {
+    for gateway in gateways {
+        let read = page_through(gateway, conversation).await;
+        assert!(!read.unwrap().is_empty());
+    }
+}
