@@ -37,6 +37,7 @@ pub fn plan(name: &str) -> Plan {
         name: format!("{name}-"),
         conversations: times(40, 8),
         sends_per_second: u32::try_from(times(2_000, 300)).expect("a few thousand"),
+        changes: false,
     }
 }
 

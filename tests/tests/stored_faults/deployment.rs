@@ -12,7 +12,7 @@ use parlance_testkit::{
         Figures, Plan, Traffic,
         checker::Promise,
         history::{page_through, replay},
-        recording::{Conversation, Recording},
+        recording::{Conversation, Recording, Told},
     },
 };
 use tokio::{task::JoinSet, time::sleep};
@@ -79,6 +79,17 @@ impl Deployment {
         }
     }
 
+    /// A gateway that has just started, and knows nothing.
+    pub(crate) fn fresh_gateway(&self) -> Parlance {
+        self.setup.clone().gateway(&self.redis_url).start()
+    }
+
+    /// What a command of `parlance` prints.
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
+        let setup = self.setup.clone().gateway(&self.redis_url);
+        setup.run(arguments)
+    }
+
     /// `kill -9`
     pub(crate) fn kill(&mut self, persister: usize) {
         self.persisters[persister].kill();
@@ -120,6 +131,24 @@ impl Deployment {
         }
     }
 
+    /// Waits until nothing of this conversation's partition waits to be stored that waits now.
+    pub(crate) async fn until_drained_of(&self, redis: &Redis, conversation: &str) {
+        let ingest = format!("{}:in", redis::tag(redis::partition_of(conversation)));
+        let newest = redis.cmd(&["XREVRANGE", &ingest, "+", "-", "COUNT", "1"]);
+        let Some(newest) = newest.list().first().map(|entry| entry.list()[0].text()) else {
+            return;
+        };
+        let give_up = Instant::now() + DRAINED_WITHIN;
+        while !redis
+            .cmd(&["XRANGE", &ingest, "-", &newest])
+            .list()
+            .is_empty()
+        {
+            assert!(Instant::now() < give_up, "{newest} of {ingest} waits");
+            sleep(POLL).await;
+        }
+    }
+
     /// Ends the talk, judges and reports it.
     pub(crate) async fn finish(
         &self,
@@ -145,7 +174,7 @@ impl Deployment {
 
     /// Everybody reads what the recording's history has; how many readings there were.
     async fn check_readings(&self, recording: &Recording) -> usize {
-        let fresh = self.setup.clone().gateway(&self.redis_url).start();
+        let fresh = self.fresh_gateway();
         let mut addresses = self.fleet.directory.all();
         addresses.push(fresh.address());
         let mut readers = JoinSet::new();
@@ -154,10 +183,11 @@ impl Deployment {
             readers.spawn(async move {
                 for conversation in conversations {
                     let Conversation { name, history, .. } = conversation;
-                    let paged = page_through(address, &name).await;
-                    assert_eq!(paged.unwrap(), history, "paged, {name}");
-                    let told = replay(address, &name).await;
-                    assert_eq!(told.unwrap(), history, "replayed, {name}");
+                    let paged = page_through(address, &name).await.unwrap();
+                    let told = replay(address, &name).await.unwrap();
+                    let shown = |all: &[Told]| all.iter().map(rows::shown).collect::<Vec<_>>();
+                    assert_eq!(shown(&paged), shown(&history), "paged, {name}");
+                    assert_eq!(shown(&told), shown(&history), "replayed, {name}");
                 }
             });
         }

@@ -15,8 +15,10 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod changes;
 mod deployment;
 mod persisters;
+mod poison;
 mod redis;
 mod rows;
 mod store;

@@ -1,6 +1,6 @@
 //! What the rows of the store say, read by the rules and without the adapter.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use parlance_protocol::{MessageId, Position};
 use parlance_testkit::{
@@ -26,21 +26,78 @@ pub(crate) fn check(cql: &Cql, keyspace: &str, conversation: &Conversation) {
     let name = &conversation.name;
     let stretches = visible(&epochs(cql, keyspace, name));
     let mut rows = BTreeMap::new();
-    for (after, up_to) in &stretches {
-        for bucket in after.id.get() / PER_BUCKET..=up_to.id.get() / PER_BUCKET {
-            rows.extend(messages(cql, keyspace, name, bucket));
+    for bucket in buckets(&stretches) {
+        rows.extend(revisions(cql, keyspace, name, bucket));
+    }
+    let told: Vec<Shown> = told(rows, &stretches).collect();
+    let history = conversation.history.iter();
+    let history: Vec<Shown> = history.map(shown).collect();
+    assert_eq!(told, history, "the rows of {name}");
+    check_changes(cql, keyspace, name, &stretches);
+}
+
+/// A message: its place, its sender, and what it shows.
+pub(crate) type Shown = (Position, String, String);
+
+pub(crate) fn shown(told: &Told) -> Shown {
+    (told.position, told.sender.clone(), told.shows.clone())
+}
+
+/// The visible messages, each as its newest visible revision makes it.
+fn told(
+    rows: BTreeMap<(Position, Position), Revision>,
+    stretches: &[Stretch],
+) -> impl Iterator<Item = Shown> {
+    let mut messages: BTreeMap<Position, Shown> = BTreeMap::new();
+    for ((message, position), revision) in rows {
+        if !is_visible(stretches, position) {
+            continue;
+        }
+        match revision.kind {
+            Kind::Message => {
+                let shown = (message, revision.sender, revision.content);
+                assert_eq!(
+                    messages.insert(message, shown),
+                    None,
+                    "{message} stands twice"
+                );
+            }
+            Kind::Edit | Kind::Delete => {
+                let shown = messages.get_mut(&message);
+                shown.unwrap().2 = revision.content;
+            }
         }
     }
-    let is_visible = |position: &Position| {
-        let within = |(after, up_to): &Stretch| after < position && position <= up_to;
-        stretches.iter().any(within)
-    };
-    let told: Vec<Told> = rows
-        .into_iter()
-        .filter(|(position, _)| is_visible(position))
-        .map(|(_, told)| told)
-        .collect();
-    assert_eq!(told, conversation.history, "the rows of {name}");
+    messages.into_values()
+}
+
+fn is_visible(stretches: &[Stretch], position: Position) -> bool {
+    let within = |(after, up_to): &Stretch| *after < position && position <= *up_to;
+    stretches.iter().any(within)
+}
+
+/// Panics unless each change has one visible row in the order of the log, too.
+fn check_changes(cql: &Cql, keyspace: &str, conversation: &str, stretches: &[Stretch]) {
+    let mut names = BTreeSet::new();
+    for bucket in buckets(stretches) {
+        let rows = cql.query(&format!(
+            "SELECT {}, local_id FROM {keyspace}.events \
+             WHERE conversation_id = '{conversation}' AND bucket = {bucket}",
+            texts(&["id", "k"])
+        ));
+        for row in rows
+            .iter()
+            .filter(|row| is_visible(stretches, place(row, 0)))
+        {
+            let name = row[2].clone().unwrap();
+            assert!(names.insert(name.clone()), "{name} stands twice");
+        }
+    }
+}
+
+fn buckets(stretches: &[Stretch]) -> BTreeSet<u64> {
+    let of = |(after, up_to): &Stretch| after.id.get() / PER_BUCKET..=up_to.id.get() / PER_BUCKET;
+    stretches.iter().flat_map(of).collect()
 }
 
 fn epochs(cql: &Cql, keyspace: &str, conversation: &str) -> BTreeMap<u32, Epoch> {
@@ -72,30 +129,48 @@ fn visible(epochs: &BTreeMap<u32, Epoch>) -> Vec<Stretch> {
     stretches
 }
 
-/// Messages of a bucket, in order.
-fn messages(
+/// A row: a message, or what was made of it.
+struct Revision {
+    kind: Kind,
+    sender: String,
+    content: String,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Message,
+    Edit,
+    Delete,
+}
+
+/// Rows of a bucket, by their message and their own place.
+fn revisions(
     cql: &Cql,
     keyspace: &str,
     conversation: &str,
     bucket: u64,
-) -> BTreeMap<Position, Told> {
+) -> BTreeMap<(Position, Position), Revision> {
     let rows = cql.query(&format!(
         "SELECT {}, sender, content FROM {keyspace}.messages \
          WHERE conversation_id = '{conversation}' AND bucket = {bucket}",
         texts(&["id", "rev_id", "rev_k", "kind"])
     ));
-    let message = |row: &Row| {
-        let position = place(row, 1);
+    let revision = |row: &Row| {
         let text = |column: usize| row[column].clone().unwrap_or_default();
-        assert_eq!(text(3), "0", "{position} of {conversation} is a message");
-        let told = Told {
-            position,
+        let message = Position::parse(&text(0)).unwrap();
+        let revision = Revision {
+            kind: match &*text(3) {
+                "0" => Kind::Message,
+                "1" => Kind::Edit,
+                "2" => Kind::Delete,
+                other => panic!("{message} of {conversation} has a row of kind {other}"),
+            },
             sender: text(4),
             content: text(5),
         };
-        (position, told)
+        ((message, place(row, 1)), revision)
     };
-    rows.iter().map(message).collect()
+    rows.iter().map(revision).collect()
 }
 
 fn texts(columns: &[&str]) -> String {

@@ -6,7 +6,11 @@ use parlance_protocol::Position;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::{directory::Directory, recording::Told};
+use super::{
+    directory::Directory,
+    member,
+    recording::{Told, root},
+};
 use crate::{
     client::{Client, Incoming},
     dial::{DEADLINE, Dial, TokenPlace},
@@ -66,7 +70,14 @@ pub async fn replay(address: SocketAddr, conversation: &str) -> Result<Vec<Told>
         let next = tokio::time::timeout(DEADLINE, client.take());
         match next.await.map_err(|_| "no live")?.what {
             Incoming::Json(frame) => match frame["type"].as_str().unwrap_or_default() {
-                "chat_message" => told.push(self::told(&frame["message"])),
+                "chat_message" => told.push(member::told(&frame["message"])),
+                "message.edited" | "message.deleted" => {
+                    let message = member::place(&frame["message_id"]);
+                    let of: Option<&mut Told> =
+                        told.iter_mut().find(|told| told.position == message);
+                    let of = of.ok_or_else(|| format!("a change of nothing: {frame}"))?;
+                    of.shows = frame["content"].as_str().unwrap_or_default().to_owned();
+                }
                 "live" => break,
                 "gap" | "resync" | "error" => return Err(frame.to_string()),
                 _ => {}
@@ -103,11 +114,11 @@ async fn page(client: &mut Client, after: &str) -> Result<Vec<Value>, String> {
     Ok(page["messages"].as_array().cloned().unwrap_or_default())
 }
 
+/// A row; it does not say what a deleted message was.
 fn told(row: &Value) -> Told {
-    let text = |field: &str| row[field].as_str().unwrap_or_default().to_owned();
+    let told = member::told(row);
     Told {
-        position: Position::parse(&text("id")).expect("a row has an id"),
-        sender: text("sender_id"),
-        content: text("content"),
+        content: root(&told.shows).to_owned(),
+        ..told
     }
 }

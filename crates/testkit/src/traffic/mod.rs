@@ -51,6 +51,8 @@ pub struct Plan {
     pub conversations: usize,
     /// New messages in all of them together.
     pub sends_per_second: u32,
+    /// Whether every third is edited, and every sixth deleted then.
+    pub changes: bool,
 }
 
 /// Clients that talk until they are told to finish.
@@ -127,6 +129,7 @@ impl Traffic {
                         _ => Layer::Extended,
                     },
                     home: seat % gateways,
+                    changes: plan.changes,
                 },
                 period,
             );
@@ -243,6 +246,9 @@ impl Traffic {
                 events: locked(&client.state).events.clone(),
             });
         }
+        for conversation in &mut conversations {
+            conversation.name_deleted();
+        }
         Recording { conversations }
     }
 
@@ -273,7 +279,7 @@ impl Traffic {
             put_off: self.map(|state| state.put_off).iter().sum(),
             sends: self.map(|state| state.sends).iter().sum(),
             acknowledged: self.map(|state| state.acknowledged).iter().sum(),
-            stored: seen(|event| matches!(event, Event::Stored(_))),
+            stored: seen(|event| matches!(event, Event::Stored { .. })),
             messages: rooms.clone().map(|room| room.history.len()).sum(),
             closed: seen(|event| matches!(event, Event::Closed { code: Some(_) })),
             cut: seen(|event| matches!(event, Event::Closed { code: None })),
