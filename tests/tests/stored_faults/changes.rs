@@ -44,9 +44,12 @@ async fn edits_and_deletions_survive_a_redis_that_is_emptied() {
             .await;
         let third = restorable(&talk.plan) / 3;
         talk.traffic.until_acknowledged(third).await;
+        // What it would have stored is lost.
+        deployment.persisters[0].freeze();
         talk.traffic.until_acknowledged(third).await;
         block_in_place(|| redis.wipe_and_restart());
         talk.recover().await;
+        deployment.persisters[0].thaw();
         talk.go_on(0.5).await;
         let (what, promise) = ("redis wiped among edits", Promise::TailMayBeLost);
         deployment.finish(what, talk, promise, &redis, &cql).await;

@@ -63,8 +63,11 @@ fn told(
                 );
             }
             Kind::Edit | Kind::Delete => {
-                let shown = messages.get_mut(&message);
-                shown.unwrap().2 = revision.content;
+                let (_, _, content) = messages.get_mut(&message).unwrap();
+                // An edit that follows a deletion changes nothing.
+                if !content.is_empty() {
+                    *content = revision.content;
+                }
             }
         }
     }

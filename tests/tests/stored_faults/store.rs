@@ -1,9 +1,6 @@
 //! A store that hangs, dies, or loses one of its nodes.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use parlance_protocol::Position;
 use parlance_testkit::{
@@ -134,9 +131,16 @@ async fn a_ring_that_loses_a_node_refuses_nothing() {
         let node = 2 - node;
         until_trimmed(&mut talk, &redis, conversation).await;
         cql.kill(node);
+        let killed = Instant::now();
         for _ in 0..times(20, 6) {
             talk.go_on(0.5).await;
-            read_all(deployment.fleet.directory.all(), conversation).await;
+            let gateways = deployment.fleet.directory.all();
+            for gateway in gateways {
+                let read = page_through(gateway, conversation).await;
+                let since = killed.elapsed();
+                let read = read.unwrap_or_else(|error| panic!("{since:?} after: {error}"));
+                assert!(!read.is_empty());
+            }
         }
         block_in_place(|| cql.restart(node));
         talk.recover().await;
@@ -146,12 +150,4 @@ async fn a_ring_that_loses_a_node_refuses_nothing() {
         .finish(what, talk, Promise::NothingLost, &redis, &cql)
         .await;
     assert_eq!(figures.put_off, 0, "a quorum was there");
-}
-
-/// Through every gateway, to the end.
-async fn read_all(gateways: Vec<SocketAddr>, conversation: &str) {
-    for gateway in gateways {
-        let read = page_through(gateway, conversation).await;
-        assert!(!read.unwrap().is_empty());
-    }
 }

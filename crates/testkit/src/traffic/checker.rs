@@ -302,7 +302,13 @@ impl Checker<'_> {
             if let Some(text) = &shown.text
                 && *text != told.shows
             {
-                let what = format!("{} shows {text:?} for {told}", member.user);
+                let changes = member.events.iter().filter_map(Event::change);
+                let changes: Vec<String> = changes
+                    .filter(|change| change.message == *position)
+                    .map(|change| format!("{} at {}", change.name, change.position))
+                    .collect();
+                let user = &member.user;
+                let what = format!("{user} shows {text:?} for {told}; heard of {changes:?}");
                 self.fault(Kind::Stale, what);
             }
         }
@@ -396,9 +402,11 @@ impl View {
         Ok(())
     }
 
+    /// An edit that follows a deletion changes nothing.
     fn change(&mut self, change: &Change) {
         if let Some(shown) = self.shown.get_mut(&change.message)
             && shown.since < change.position
+            && shown.text.as_deref() != Some("")
         {
             shown.text = Some(change.shows.clone());
             shown.since = change.position;
@@ -764,6 +772,24 @@ mod tests {
                 room.history[0].shows = String::new();
                 for member in &mut room.members {
                     member.events.push(Event::Changed(deleted.clone()));
+                }
+            },
+            &[],
+        );
+    }
+
+    #[test]
+    fn an_edit_behind_a_deletion_changes_nothing() {
+        let deleted = Change {
+            shows: String::new(),
+            ..edit(2, "ann-1~2")
+        };
+        finds_after_an_edit(
+            |room| {
+                room.history[0].shows = String::new();
+                for member in &mut room.members {
+                    member.events.push(Event::Changed(deleted.clone()));
+                    member.events.push(Event::Changed(edit(3, "ann-1~3")));
                 }
             },
             &[],

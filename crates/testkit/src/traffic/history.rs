@@ -76,7 +76,10 @@ pub async fn replay(address: SocketAddr, conversation: &str) -> Result<Vec<Told>
                     let of: Option<&mut Told> =
                         told.iter_mut().find(|told| told.position == message);
                     let of = of.ok_or_else(|| format!("a change of nothing: {frame}"))?;
-                    of.shows = frame["content"].as_str().unwrap_or_default().to_owned();
+                    // An edit that follows a deletion changes nothing.
+                    if !of.shows.is_empty() {
+                        of.shows = frame["content"].as_str().unwrap_or_default().to_owned();
+                    }
                 }
                 "live" => break,
                 "gap" | "resync" | "error" => return Err(frame.to_string()),

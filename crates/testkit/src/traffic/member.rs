@@ -53,6 +53,9 @@ pub(super) struct State {
     /// Connected, and past the replay.
     pub(super) live: bool,
     pub(super) unanswered: usize,
+    /// What waits longest for an answer, and the last refusal, for who waits in vain.
+    pub(super) oldest: Option<String>,
+    pub(super) refusal: Option<Value>,
     /// Acknowledged, and not known to be stored though there is a store.
     pub(super) unstored: usize,
     /// The highest place that was seen.
@@ -390,6 +393,7 @@ impl Member {
     fn on_change_refused(&mut self, frame: &Value) {
         let pause = frame["retry_after_ms"].as_u64().map(Duration::from_millis);
         let again = Instant::now() + pause.unwrap_or(UNKNOWN_PAUSE);
+        self.shared().refusal = Some(frame.clone());
         if frame["retryable"] == true {
             self.outbox.offer_changes_again(again);
             self.shared().put_off += 1;
@@ -403,6 +407,7 @@ impl Member {
 
     fn on_failed(&mut self, frame: &Value) {
         let content = frame["local_id"].as_str().unwrap_or_default();
+        self.shared().refusal = Some(frame.clone());
         if frame["retryable"] == true {
             let pause = frame["retry_after_ms"].as_u64().map(Duration::from_millis);
             let again = Instant::now() + pause.unwrap_or(UNKNOWN_PAUSE);
@@ -452,7 +457,9 @@ impl Member {
 
     fn share_unanswered(&self) {
         let (unanswered, unstored) = (self.outbox.unanswered(), self.outbox.unstored());
+        let oldest = self.outbox.oldest();
         let mut shared = self.shared();
+        shared.oldest = oldest;
         shared.unanswered = unanswered;
         shared.unstored = unstored;
     }

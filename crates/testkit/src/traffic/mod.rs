@@ -252,6 +252,30 @@ impl Traffic {
         Recording { conversations }
     }
 
+    /// Clients that are not done with everything.
+    fn open(&self) -> Vec<String> {
+        let open = self.clients.iter().filter_map(|client| {
+            let state = locked(&client.state);
+            let State {
+                live,
+                unanswered,
+                unstored,
+                oldest,
+                refusal,
+                ..
+            } = &*state;
+            let is_done = *live && *unanswered == 0 && *unstored == 0;
+            let Identity { user, layer, .. } = &client.identity;
+            (!is_done).then(|| {
+                format!(
+                    "{user} ({layer:?}): live {live}, {unanswered} unanswered, {unstored} unstored, \
+                     the oldest {oldest:?}, the last refusal {refusal:?}"
+                )
+            })
+        });
+        open.collect()
+    }
+
     /// Clients that have not seen the newest message of their conversation.
     fn behind(&self, recording: &Recording) -> Vec<String> {
         let head = |client: &Running| {
@@ -305,10 +329,10 @@ impl Traffic {
                 ended.expect("a client does not panic");
                 panic!("a client left by itself");
             }
-            let open = self.map(|state| (state.live, state.unanswered, state.unstored));
             assert!(
                 Instant::now() < give_up,
-                "waited {SETTLED_WITHIN:?} for {what}; (live, unanswered, unstored): {open:?}"
+                "waited {SETTLED_WITHIN:?} for {what}; open are:\n{}",
+                self.open().join("\n")
             );
             sleep(POLL).await;
         }

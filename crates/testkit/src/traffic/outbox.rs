@@ -35,6 +35,8 @@ pub(super) struct Outbox {
     changes: bool,
     /// Where its own messages are, if it changes any.
     places: HashMap<String, Position>,
+    /// Its own messages whose deletion was offered, ever.
+    deleted: HashSet<String>,
     numbered: u64,
     /// In the order in which they were made.
     items: VecDeque<Item>,
@@ -88,6 +90,7 @@ impl Outbox {
             epoch: None,
             changes,
             places: HashMap::new(),
+            deleted: HashSet::new(),
             numbered: 0,
             items: VecDeque::new(),
             repeated: HashSet::new(),
@@ -145,6 +148,9 @@ impl Outbox {
                 if item.offered {
                     self.repeated.insert(item.name.clone());
                 }
+                if let What::Delete(_) = item.what {
+                    self.deleted.insert(message.to_owned());
+                }
                 offers.push(Offer {
                     what: item.what,
                     name: item.name.clone(),
@@ -194,14 +200,9 @@ impl Outbox {
     /// The same of changes whose message is said not to be there: it was lost and comes back, or one's
     /// own deletion, offered before, is there already, and nothing is left to be edited.
     pub(super) fn changes_refused(&mut self, at: Instant) {
-        let deletions = self
-            .items
-            .iter()
-            .filter(|item| item.offered && matches!(item.what, What::Delete(_)));
-        let deleted: HashSet<String> = deletions.map(|item| root(&item.name).to_owned()).collect();
         self.items.retain(|item| {
             let is_edit = matches!((item.what, item.state), (What::Edit(_), State::Offered(_)));
-            !is_edit || !deleted.contains(root(&item.name))
+            !is_edit || !self.deleted.contains(root(&item.name))
         });
         self.offer_changes_again(at);
     }
@@ -287,6 +288,13 @@ impl Outbox {
     pub(super) fn unanswered(&self) -> usize {
         let open = |item: &&Item| !matches!(item.state, State::Acknowledged(..));
         self.items.iter().filter(open).count()
+    }
+
+    /// What waits longest for an answer.
+    pub(super) fn oldest(&self) -> Option<String> {
+        let mut items = self.items.iter();
+        let open = items.find(|item| !matches!(item.state, State::Acknowledged(..)));
+        open.map(|item| format!("{} as {:?}", item.name, item.what))
     }
 
     /// Messages that are acknowledged and still to be told of as stored. (A change behind the newest
