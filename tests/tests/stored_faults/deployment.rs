@@ -131,24 +131,6 @@ impl Deployment {
         }
     }
 
-    /// Waits until nothing of this conversation's partition waits to be stored that waits now.
-    pub(crate) async fn until_drained_of(&self, redis: &Redis, conversation: &str) {
-        let ingest = format!("{}:in", redis::tag(redis::partition_of(conversation)));
-        let newest = redis.cmd(&["XREVRANGE", &ingest, "+", "-", "COUNT", "1"]);
-        let Some(newest) = newest.list().first().map(|entry| entry.list()[0].text()) else {
-            return;
-        };
-        let give_up = Instant::now() + DRAINED_WITHIN;
-        while !redis
-            .cmd(&["XRANGE", &ingest, "-", &newest])
-            .list()
-            .is_empty()
-        {
-            assert!(Instant::now() < give_up, "{newest} of {ingest} waits");
-            sleep(POLL).await;
-        }
-    }
-
     /// Ends the talk, judges and reports it.
     pub(crate) async fn finish(
         &self,
@@ -206,6 +188,47 @@ impl Talk {
     /// Until every client was acknowledged again.
     pub(crate) async fn recover(&mut self) {
         self.recoveries.wait(&mut self.traffic).await;
+    }
+}
+
+/// What of a conversation's partition waits to be stored at a moment.
+pub(crate) struct Waiting {
+    ingest: String,
+    newest: Option<String>,
+    /// How many messages the conversation has, if nothing of it was ever lost.
+    pub(crate) head: usize,
+}
+
+impl Waiting {
+    pub(crate) fn now(redis: &Redis, conversation: &str) -> Self {
+        let tag = redis::tag(redis::partition_of(conversation));
+        let (ingest, log) = (format!("{tag}:in"), format!("{tag}:l:{conversation}"));
+        let newest = |stream: &str| {
+            let newest = redis.cmd(&["XREVRANGE", stream, "+", "-", "COUNT", "1"]);
+            let newest = newest.list().first();
+            newest.map(|entry| entry.list()[0].text())
+        };
+        let head = newest(&log).and_then(|id| id.split_once('-')?.0.parse().ok());
+        Self {
+            newest: newest(&ingest),
+            head: head.unwrap_or_default(),
+            ingest,
+        }
+    }
+
+    pub(crate) fn is_left(&self, redis: &Redis) -> bool {
+        self.newest.as_ref().is_some_and(|newest| {
+            let oldest = ["XRANGE", &self.ingest, "-", newest, "COUNT", "1"];
+            !redis.cmd(&oldest).list().is_empty()
+        })
+    }
+
+    pub(crate) async fn until_stored(&self, redis: &Redis) {
+        let give_up = Instant::now() + DRAINED_WITHIN;
+        while self.is_left(redis) {
+            assert!(Instant::now() < give_up, "{} waits", self.ingest);
+            sleep(POLL).await;
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use parlance_testkit::{
 };
 use tokio::task::block_in_place;
 
-use crate::deployment::{Deployment, Talk};
+use crate::deployment::{Deployment, Talk, Waiting};
 
 /// More than half a segment of the server's log, which is the most that it takes at once.
 const SEGMENT: (&str, &str) = ("commitlog_segment_size", "1MiB");
@@ -107,7 +107,9 @@ async fn what_the_store_refuses_is_laid_aside_and_all_else_flows() {
     });
     talk.go_on(0.5).await;
     deployment.run(&["dead-letters", "retry", &again[0][0]]);
-    deployment.until_drained_of(&redis, CONVERSATION).await;
+    Waiting::now(&redis, CONVERSATION)
+        .until_stored(&redis)
+        .await;
     assert_eq!(
         deployment.run(&["dead-letters", "list"]),
         "no dead letters\n"

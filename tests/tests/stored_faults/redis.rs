@@ -61,6 +61,31 @@ async fn an_emptied_redis_loses_nothing_that_was_stored() {
     }
 }
 
+/// Of what was under way, the store may have any part.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn persisters_that_die_with_redis_leave_nothing_half_done() {
+    let (_turn, cql) = (turn(), Cql::shared());
+    let mut redis = Redis::start();
+    let mut deployment = Deployment::start(&cql, &redis.url(), [&redis.url(), &redis.url()]);
+    for number in 0..times(5, 1) {
+        let mut talk = deployment.talk(plan(&format!("both-{number}"))).await;
+        go_on(&mut talk).await;
+        go_on(&mut talk).await;
+        deployment.kill(0);
+        deployment.kill(1);
+        block_in_place(|| redis.wipe_and_restart());
+        talk.recover().await;
+        deployment.restart(0);
+        deployment.restart(1);
+        talk.recover().await;
+        let extended = talk.plan.conversations * 2;
+        let what = "redis wiped and persisters killed at once";
+        let promise = Promise::TailMayBeLost;
+        let figures = deployment.finish(what, talk, promise, &redis, &cql).await;
+        assert!(figures.resyncs >= extended, "{figures}");
+    }
+}
+
 /// What it wakes up with is of an epoch that is over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_persister_that_slept_through_the_loss_of_redis_brings_nothing_back() {

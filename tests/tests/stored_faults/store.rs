@@ -11,12 +11,15 @@ use parlance_testkit::{
     redis::{Redis, partition_of, tag},
     report,
     tokens::Claims,
-    traffic::{checker::Promise, history::page_through},
+    traffic::{
+        checker::Promise,
+        history::{page_through, replay},
+    },
 };
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
-use crate::deployment::{Deployment, Talk};
+use crate::deployment::{Deployment, Talk, Waiting};
 
 /// Who reads while the store is gone.
 struct Reader {
@@ -58,6 +61,29 @@ async fn until_trimmed(talk: &mut Talk, redis: &Redis, conversation: &str) {
     }
 }
 
+/// Reads a conversation that never lost anything, again and again, until all that waits now is stored;
+/// how often. At no time there is a hole between the store and the log.
+async fn read_until_stored(deployment: &Deployment, redis: &Redis, conversation: &str) -> usize {
+    let mut readings = 0;
+    let waits = Waiting::now(redis, conversation);
+    loop {
+        let is_last = !waits.is_left(redis);
+        for gateway in deployment.fleet.directory.all() {
+            let paged = page_through(gateway, conversation).await.unwrap();
+            let told = replay(gateway, conversation).await.unwrap();
+            for read in [paged, told] {
+                let ids = read.iter().map(|told| told.position.id.get());
+                assert!(ids.eq(1..=read.len() as u64), "a hole in {conversation}");
+                assert!(read.len() >= waits.head, "{conversation} ends early");
+                readings += 1;
+            }
+        }
+        if is_last {
+            return readings;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_hangs_puts_off_nothing_but_old_history() {
     let _turn = turn();
@@ -87,6 +113,10 @@ async fn a_store_that_hangs_puts_off_nothing_but_old_history() {
         let seconds = resumed.elapsed().as_secs_f64();
         report(&format!(
             "store hung: {waiting} entries waited, history again after {seconds:.1} s"
+        ));
+        let readings = read_until_stored(&deployment, &redis, conversation).await;
+        report(&format!(
+            "store hung: {readings} readings while all was stored"
         ));
         talk.recover().await;
     }
