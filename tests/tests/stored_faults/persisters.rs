@@ -10,7 +10,7 @@ use parlance_testkit::{
 use crate::deployment::Deployment;
 
 /// A commit of something that was said: what it is of is durable in the store.
-fn is_commit(command: &str) -> bool {
+pub(crate) fn is_commit(command: &str) -> bool {
     [":own\r\n", ":in\r\n", ":m:"]
         .iter()
         .all(|key| command.contains(key))
