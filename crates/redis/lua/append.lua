@@ -15,7 +15,8 @@
 -- Gives "E": open the epoch first · "B<epoch> <now, ms>": set the mark first · "L<now, ms> <i>,<j>…":
 --       look these up first; in each of these cases nothing was written. Else one text per event:
 --       "N<position> <prev> <t> <ordinal> <count>", "D<position> <epoch>" as before, in the epoch
---       of now, "C" another content than before, "T" too many names.
+--       of now, "C" another content than before, "T" too many names, "U" the message that it changes was
+--       lost since it was found.
 -- Atomic because a position, its name, its entry and the news of it must exist together or not at
 -- all: everything is checked before the first write, and the news goes out last.
 local KEYS, ARGV, sub = KEYS, ARGV, string.sub
@@ -54,32 +55,47 @@ local function verdict(value, digest)
   return 'D' .. place(id, k_) .. ' ' .. epoch
 end
 
--- What the store's hits say, of those that walking down from the head, epoch by epoch through the
--- breaks, reaches.
-local function judge(hits, digest)
-  local below, breaks = {}, ARGV[FIXED + events * PER_EVENT + 1]
-  for i = 1, #breaks, 14 do
-    local of, id, k_ = struct.unpack('>I4I7I3', breaks, i)
+-- Where each epoch goes on behind the one before, by meta and what else is known.
+local function breaks_of(meta, known)
+  local below = {}
+  for i = 1, #known, 14 do
+    local of, id, k_ = struct.unpack('>I4I7I3', known, i)
     below[of] = {id, k_}
   end
   for i = META_BYTES + 1, #meta, BREAK_BYTES do
     local of, id, k_ = struct.unpack(BREAK, meta, i)
     below[of] = {id, k_}
   end
+  return below
+end
+
+-- Whether walking down from the head, epoch by epoch through the breaks, reaches a position.
+local function reaches(below, id, k_)
+  local limit_id, limit_k = head_id, k
+  while not is_above(id, k_, limit_id, limit_k) do
+    local of = math.floor(limit_id / PER_EPOCH)
+    if math.floor(id / PER_EPOCH) == of or not below[of] then return true end
+    limit_id, limit_k = below[of][1], below[of][2]
+  end
+  return false
+end
+
+-- What the store's hits say, of those that are reached.
+local function judge(hits, digest)
+  local below = breaks_of(meta, ARGV[FIXED + events * PER_EVENT + 1])
   local answer
   for h = 1, #hits, 14 do
     local id, k_ = struct.unpack('>I7I3', hits, h)
-    local limit_id, limit_k = head_id, k
-    while limit_id and not is_above(id, k_, limit_id, limit_k) do
-      local of = math.floor(limit_id / PER_EPOCH)
-      if math.floor(id / PER_EPOCH) == of or not below[of] then
-        answer, limit_id = verdict(sub(hits, h, h + 13), digest), nil
-      else
-        limit_id, limit_k = below[of][1], below[of][2]
-      end
-    end
+    if reaches(below, id, k_) then answer = verdict(sub(hits, h, h + 13), digest) end
   end
   return answer
+end
+
+-- Whether an edit or delete is of a message that was lost on its way here: it was found under another
+-- epoch. A break that meta does not have was known to whoever found it.
+local function is_orphan(what)
+  if string.byte(what) == 109 or epoch == 0 then return false end
+  return not reaches(breaks_of(meta, ''), tonumber(string.match(what, '^.(%d+)')), 0)
 end
 
 -- The names of one sender that this call adds: how many there are, and whether a generation begins.
@@ -128,6 +144,7 @@ for i = 1, events do
         if looked == '?' then ask = ask .. ',' .. i
         elseif looked ~= '-' and looked ~= '' then answers[i] = judge(looked, sub(named, 13)) end
       end
+      if not answers[i] and is_orphan(what) then answers[i] = 'U' end
       if not answers[i] then
         local u = owners[key]
         if not u then
@@ -142,6 +159,7 @@ for i = 1, events do
         end
       end
     end
+  elseif is_orphan(what) then answers[i] = 'U'
   end
 end
 if ask ~= '' then return 'L' .. whole(now_ms()) .. ' ' .. sub(ask, 2) end

@@ -114,7 +114,7 @@ async fn run<S: Store>(io: Rc<Io<S>>, conversation: ConversationId) {
         }
         let settled = settle(&io, &conversation, &keys, &batch).await;
         let results: Vec<_> = match settled {
-            Ok(results) => results.into_iter().map(Ok).collect(),
+            Ok(results) => results,
             Err(reason) => batch.iter().map(|_| Err(reason.clone())).collect(),
         };
         for (one, result) in batch.into_iter().zip(results) {
@@ -145,7 +145,7 @@ async fn settle<S: Store>(
     conversation: &ConversationId,
     keys: &Keys,
     batch: &[Waiting],
-) -> Result<Vec<Appended>, Unavailable> {
+) -> Result<Vec<Result<Appended, Unavailable>>, Unavailable> {
     let oldest = batch.iter().map(|one| one.since).min();
     let mut events: Vec<Prepared> = batch
         .iter()
@@ -343,19 +343,19 @@ fn packed(position: Position, rest: &[u8]) -> Vec<u8> {
     [&id[1..], &k[1..], rest].concat()
 }
 
-/// What became of one event.
+/// What became of one event. A change of a message that was lost meanwhile is to be judged again.
 fn appended<S: Store>(
     io: &Io<S>,
     keys: &Keys,
     text: &str,
     draft: &Draft,
-) -> Result<Appended, CallError> {
+) -> Result<Result<Appended, Unavailable>, CallError> {
     let garbled = |error: wire::Garbled| answer::unexpected(&error.to_string());
     match text.split_at_checked(1) {
         Some(("N", facts)) => {
             let (facts, _) = wire::facts(facts).map_err(garbled)?;
             io.note_epoch(keys.partition, facts.position.id.epoch());
-            Ok(Appended::New(Arc::new(Entry {
+            Ok(Ok(Appended::New(Arc::new(Entry {
                 position: facts.position,
                 prev: facts.prev,
                 t: facts.t,
@@ -363,17 +363,20 @@ fn appended<S: Store>(
                 sender: draft.sender.clone(),
                 local_id: draft.local_id.clone(),
                 event: draft.event.clone(),
-            })))
+            }))))
         }
         Some(("D", answer)) => {
             let (position, epoch) = answer.split_once(' ').unwrap_or_default();
             let epoch = epoch.parse().map_err(|_| answer::unexpected(text))?;
             io.note_epoch(keys.partition, epoch);
             let position = wire::position(position).map_err(garbled)?;
-            Ok(Appended::Duplicate(position))
+            Ok(Ok(Appended::Duplicate(position)))
         }
-        Some(("C", _)) => Ok(Appended::Conflict),
-        Some(("T", _)) => Ok(Appended::TooMany),
+        Some(("C", _)) => Ok(Ok(Appended::Conflict)),
+        Some(("T", _)) => Ok(Ok(Appended::TooMany)),
+        Some(("U", _)) => Ok(Err(Unavailable::new(
+            "the message of this change was lost meanwhile",
+        ))),
         _ => Err(answer::unexpected(text)),
     }
 }

@@ -175,6 +175,46 @@ async fn a_wiped_redis_never_gives_an_id_twice() {
     assert_eq!(contents(&log).await, ["one"]);
 }
 
+/// It was found before the loss, so it is to be judged again: whatever it is appended to, nobody would
+/// ever see what it changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_a_message_that_was_lost_on_its_way_is_not_appended() {
+    let store = Arc::new(MemoryStore::default());
+    for store in [None, Some(store)] {
+        let mut server = redis::Redis::setup().appendfsync_always().start();
+        if store.is_none() {
+            server.seed_first_epochs();
+        }
+        let backend = connect(&server.url(), store);
+        let (log, _feed) = backend.attach();
+        let first = position(&log, draft("a", "one")).await;
+        let delete = |name: Option<&str>, message_id: MessageId| Draft {
+            local_id: name.map(|name| LocalId::new(name).unwrap()),
+            event: Event::Delete { message_id },
+            ..draft("any", "")
+        };
+        server.restart();
+        let again = position(&log, draft("b", "two")).await;
+        let kept = send(&log, delete(Some("c"), first.id)).await;
+        assert!(matches!(kept, Appended::New(_)), "{kept:?}");
+
+        server.wipe_and_restart();
+        let epoch = again.id.epoch() + 1;
+        while head(&log).await.epoch < epoch {
+            tokio::task::yield_now().await;
+        }
+        for name in [None, Some("d")] {
+            let orphan = log.append(&room(), delete(name, again.id)).await;
+            assert!(orphan.is_err(), "{orphan:?}");
+        }
+        let head = head(&log).await;
+        assert!(head.lineage.head().is_mark(), "{head:?}");
+        let back = position(&log, draft("b", "two")).await;
+        let deleted = send(&log, delete(Some("d"), back.id)).await;
+        assert!(matches!(deleted, Appended::New(_)), "{deleted:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_emptied_redis_that_lives_on_is_noticed_by_rooms_in_which_nobody_speaks() {
     let server = redis::Redis::start();

@@ -9,6 +9,7 @@ pub mod client;
 pub mod contract;
 pub mod cql;
 pub mod dial;
+pub mod fleet;
 pub mod frames;
 mod ports;
 pub mod proxy;

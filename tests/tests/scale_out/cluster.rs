@@ -1,11 +1,10 @@
 //! Slots that move and masters that die.
 
 use parlance_testkit::{
+    fleet::{Fleet, Recoveries, finish, plan, seconds_of, times, turn},
     redis::{Cluster, partition_of, tag},
     traffic::{Traffic, checker::Promise},
 };
-
-use crate::fleet::{Fleet, Recoveries, finish, plan, seconds_of, times, turn};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slots_that_move_under_load_lose_nothing() {

@@ -1,11 +1,10 @@
 //! Gateways that are killed and gateways that leave.
 
 use parlance_testkit::{
+    fleet::{Fleet, GATEWAYS, Recoveries, finish, plan, seconds_of, times, turn},
     redis::Redis,
     traffic::{Traffic, checker::Promise},
 };
-
-use crate::fleet::{Fleet, GATEWAYS, Recoveries, finish, plan, seconds_of, times, turn};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_gateway_loses_nothing() {

@@ -4,11 +4,10 @@
 //! Every round has conversations of its own, with no more in them than a gateway keeps.
 
 use parlance_testkit::{
+    fleet::{Fleet, Recoveries, finish, plan, restorable, seconds_of, times, turn},
     redis::{Pair, Redis},
     traffic::{Plan, Traffic, checker::Promise},
 };
-
-use crate::fleet::{Fleet, Recoveries, finish, plan, restorable, seconds_of, times, turn};
 
 /// Loses something in the middle of talk, then judges.
 async fn round(what: &str, plan: &Plan, fleet: &Fleet, before: impl FnOnce(), lose: impl FnOnce()) {

@@ -13,7 +13,6 @@
 )]
 
 mod cluster;
-mod fleet;
 mod gateways;
 mod losses;
 mod presence;

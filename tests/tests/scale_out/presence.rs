@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 use parlance_testkit::{
     client::Client,
     dial::{Dial, TokenPlace},
+    fleet::{Fleet, turn},
     redis::Redis,
     report,
 };
 use serde_json::{Value, json};
-
-use crate::fleet::{Fleet, turn};
 
 /// Users of the gateway that is killed.
 const USERS: usize = 5;

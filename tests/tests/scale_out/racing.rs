@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use parlance_testkit::{
     client::{Client, Incoming},
     dial::{Dial, TokenPlace},
+    fleet::{Fleet, times, turn},
     redis::Redis,
     report,
     tokens::Claims,
 };
 use serde_json::json;
-
-use crate::fleet::{Fleet, times, turn};
 
 const CONVERSATIONS: usize = 10;
 /// Raced before the next are begun.

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use parlance_testkit::{
+    fleet::{Fleet, Recoveries, finish, plan, seconds_of, times, turn},
     redis::Redis,
     traffic::{Plan, Traffic, checker::Promise},
 };
-
-use crate::fleet::{Fleet, Recoveries, finish, plan, seconds_of, times, turn};
 
 /// A fleet on one Redis under load.
 struct Scene {

@@ -1,11 +1,10 @@
 //! Acknowledged by two servers: a failover loses nothing, however far the replica lags.
 
 use parlance_testkit::{
+    fleet::{Fleet, Recoveries, finish, plan, seconds_of, times, turn, unlimited},
     redis::Pair,
     traffic::{Traffic, checker::Promise},
 };
-
-use crate::fleet::{Fleet, Recoveries, finish, plan, seconds_of, times, turn, unlimited};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_primary_that_dies_while_its_replica_lags_loses_nothing() {

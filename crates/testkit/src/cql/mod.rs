@@ -332,6 +332,11 @@ impl Cql {
         self.wait_until_ready();
     }
 
+    /// Another line of `cassandra.yaml` for all nodes, from their next start on; see [`Setup::set`].
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.own().arguments.push(format!("--set={name}={value}"));
+    }
+
     /// Stops the process of a node where it stands.
     pub fn pause(&mut self, node: usize) {
         self.own().nodes[node].pause();

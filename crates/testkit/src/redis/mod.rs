@@ -11,6 +11,7 @@ mod cluster;
 mod process;
 pub mod resp;
 mod sentinel;
+mod tap;
 mod tls;
 
 use std::{
@@ -21,7 +22,11 @@ use std::{
 
 use tempfile::TempDir;
 
-pub use self::{cluster::Cluster, sentinel::Pair};
+pub use self::{
+    cluster::Cluster,
+    sentinel::Pair,
+    tap::{Caught, Tap},
+};
 use self::{
     process::{Process, StartFailure},
     resp::{Connection, Login, Value},

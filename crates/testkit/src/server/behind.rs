@@ -5,10 +5,7 @@ use std::{
     sync::{Arc, Mutex, Weak},
 };
 
-use super::{
-    locked,
-    node::{self, Node},
-};
+use super::{Setup, locked, node::Node};
 use crate::{cql::Cql, redis::Redis};
 
 /// How many persisters share the work.
@@ -25,8 +22,9 @@ pub(super) struct Behind {
 /// A keyspace with all tables.
 #[derive(Debug)]
 struct Keyspace {
-    cql: Arc<Cql>,
-    name: String,
+    /// Lives as long as the keyspace is used.
+    _cql: Arc<Cql>,
+    settings: Setup,
 }
 
 impl Behind {
@@ -57,7 +55,7 @@ impl Behind {
     pub(super) fn settings(&self) -> Vec<(String, String)> {
         let mut settings = vec![("PARLANCE_REDIS__URLS".to_owned(), self.redis.url())];
         if let Some(store) = &self.store {
-            settings.extend(store.settings());
+            settings.extend(store.settings.settings.clone());
         }
         settings
     }
@@ -76,25 +74,13 @@ impl Keyspace {
         }
         let cql = Cql::shared();
         let name = cql.keyspace();
-        let made = Arc::new(Self { cql, name });
-        made.migrate();
+        let settings = Setup::default().store(&cql, &name);
+        settings.migrate();
+        let made = Arc::new(Self {
+            _cql: cql,
+            settings,
+        });
         *shared = Arc::downgrade(&made);
         made
-    }
-
-    fn settings(&self) -> [(String, String); 2] {
-        let nodes = self.cql.contact_points().join(",");
-        [
-            ("PARLANCE_STORE__NODES".to_owned(), nodes),
-            ("PARLANCE_STORE__KEYSPACE".to_owned(), self.name.clone()),
-        ]
-    }
-
-    fn migrate(&self) {
-        let mut migrate = node::command();
-        migrate.arg("migrate").envs(self.settings());
-        let done = migrate.output().expect("the binary can be run");
-        let said = String::from_utf8_lossy(&done.stderr);
-        assert!(done.status.success(), "migrate failed: {said}");
     }
 }

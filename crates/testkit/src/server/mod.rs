@@ -1,4 +1,5 @@
-//! The real server as child processes: `parlance serve`, or `parlance gateway` nodes on Redis.
+//! The real server as child processes: `parlance serve`, or `parlance gateway` nodes on Redis, and
+//! persisters behind them.
 //!
 //! A handle of `serve` has a data directory of its own; one of gateways has none. Ports are chosen
 //! by the system. Dropping a handle kills its processes and fails the test if one of them panicked
@@ -24,6 +25,7 @@ use tempfile::TempDir;
 pub use self::node::binary;
 use self::{behind::Behind, node::Node};
 use crate::{
+    cql::Cql,
     dial::{DEADLINE, Dial, TokenPlace},
     tokens::Claims,
 };
@@ -47,7 +49,7 @@ enum Form {
     Serve,
     /// A `parlance gateway` on a Redis that somebody else holds.
     Gateway,
-    /// A `parlance persister` there.
+    /// A `parlance persister` on a Redis and a store that somebody else holds.
     Persister,
     /// Two gateways and a Redis of their own.
     Pair,
@@ -71,12 +73,34 @@ impl Setup {
         self.set("redis.urls", redis_url)
     }
 
-    /// A persister of this Redis, which moves what is there into the store of the settings. It has an
-    /// admin listener and no other.
+    /// A persister on this Redis; it needs a [store](Setup::store), too.
     #[must_use]
     pub fn persister(mut self, redis_url: &str) -> Self {
         self.form = Form::Persister;
         self.set("redis.urls", redis_url)
+    }
+
+    /// With this keyspace as the store behind Redis. Its tables are made by [`Setup::migrate`].
+    #[must_use]
+    pub fn store(self, cql: &Cql, keyspace: &str) -> Self {
+        self.set("store.nodes", &cql.contact_points().join(","))
+            .set("store.keyspace", keyspace)
+    }
+
+    /// Makes the tables of the store.
+    pub fn migrate(&self) {
+        self.run(&["migrate"]);
+    }
+
+    /// Runs a command of `parlance` with these settings to its end; what it printed. Panics with what
+    /// it said when it fails.
+    pub fn run(&self, arguments: &[&str]) -> String {
+        let mut command = node::command();
+        command.args(arguments).envs(self.settings.iter().cloned());
+        let done = command.output().expect("the binary can be run");
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{arguments:?} failed: {said}");
+        String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
     /// Two gateways on a fresh Redis in which ids begin at 1; a user's name decides which of them
@@ -205,8 +229,8 @@ impl Parlance {
     #[must_use]
     pub fn has_store(&self) -> bool {
         match self.setup.form {
-            Form::Serve | Form::Persister | Form::Stored => true,
-            Form::Gateway | Form::Pair => false,
+            Form::Serve | Form::Stored => true,
+            Form::Persister | Form::Gateway | Form::Pair => false,
         }
     }
 
@@ -249,6 +273,12 @@ impl Parlance {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.nodes[0].pid()
+    }
+
+    /// What a metric has now, over all its labels and nodes; nothing while none of them has it.
+    #[must_use]
+    pub fn metric(&self, name: &str) -> f64 {
+        self.nodes.iter().map(|node| node.metric(name)).sum()
     }
 
     /// Resident memory of the process, in bytes.

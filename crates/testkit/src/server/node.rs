@@ -4,8 +4,8 @@
 
 use std::{
     ffi::OsString,
-    io::{BufRead, BufReader},
-    net::SocketAddr,
+    io::{self, BufRead, BufReader, Write},
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex, OnceLock},
@@ -60,6 +60,28 @@ impl Node {
 
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The sum of a metric's samples. Panics when the admin listener does not answer.
+    pub(super) fn metric(&self, name: &str) -> f64 {
+        let page = self.admin_get("/metrics");
+        let page = page.unwrap_or_else(|error| panic!("no metrics of {}: {error}", self.admin));
+        let samples = page.lines().filter_map(|line| {
+            let (sample, value) = line.rsplit_once(' ')?;
+            let (named, _) = sample.split_once('{').unwrap_or((sample, ""));
+            (named == name).then(|| value.parse::<f64>().ok())?
+        });
+        samples.sum()
+    }
+
+    fn admin_get(&self, path: &str) -> io::Result<String> {
+        let mut stream = TcpStream::connect_timeout(&self.admin, DEADLINE)?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )?;
+        io::read_to_string(stream)
     }
 
     /// Waits for the end of a process that was asked to leave.

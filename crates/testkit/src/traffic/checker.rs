@@ -11,7 +11,7 @@ use std::{
 
 use parlance_protocol::Position;
 
-use super::recording::{Conversation, Event, Layer, Member, Recording, Told};
+use super::recording::{Change, Conversation, Event, Layer, Member, Recording, Told, root};
 
 /// What may happen to the log in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +64,10 @@ pub enum Kind {
     Hole,
     /// An id names two messages.
     Reused,
+    /// What a client was told to be stored is not where it was.
+    Unstored,
+    /// A message shows what its sender never made of it, or somebody shows it as it was.
+    Stale,
     /// Somebody still shows a message that history does not have.
     Ghost,
     /// The server said something that it had no reason to say.
@@ -108,6 +112,8 @@ impl Checker<'_> {
         let places: BTreeSet<Position> = self.positions().collect();
         for member in &self.conversation.members {
             self.check_acknowledged(member);
+            self.check_changes(member);
+            self.check_stored(member);
             self.check_words(member);
             self.check_stream(member, &places);
         }
@@ -144,9 +150,12 @@ impl Checker<'_> {
     /// No id was ever seen with two contents, by anybody.
     fn check_ids(&mut self) {
         let mut names: BTreeMap<Position, &Told> = BTreeMap::new();
-        let seen = self.conversation.members.iter().flat_map(messages);
-        for told in self.conversation.history.iter().chain(seen) {
+        for told in self.conversation.told() {
             let first = names.entry(told.position).or_insert(told);
+            if !told.shows.is_empty() && root(&told.shows) != told.content {
+                let what = format!("{told} is of another message");
+                self.fault(Kind::Stale, what);
+            }
             if (&first.content, &first.sender) != (&told.content, &told.sender) {
                 let what = format!("{told} was {first}");
                 self.fault(Kind::Reused, what);
@@ -179,10 +188,64 @@ impl Checker<'_> {
         }
     }
 
+    /// Every change that its sender saw is in history or followed by another, and had one place unless
+    /// it was lost.
+    fn check_changes(&mut self, member: &Member) {
+        let conversation = self.conversation;
+        let stands: HashMap<&str, &Told> = (conversation.history.iter())
+            .map(|told| (&*told.content, told))
+            .collect();
+        let mut acknowledged: BTreeMap<&str, &Change> = BTreeMap::new();
+        for change in member.events.iter().filter_map(Event::change) {
+            if change.sender != member.user {
+                continue;
+            }
+            let first = *acknowledged.entry(&change.name).or_insert(change);
+            if self.promise.keeps_ids() && first.position != change.position {
+                let what = format!("{change:?} was acknowledged as {first:?}");
+                self.fault(Kind::Doubled, what);
+            }
+            // Where there is no message, that is told already.
+            if let Some(told) = stands.get(root(&change.name))
+                && !follows(told, change)
+            {
+                self.fault(Kind::Lost, format!("{change:?}, where {told} stands"));
+            }
+        }
+    }
+
+    /// What was said to be stored is there for ever, whatever the log loses.
+    fn check_stored(&mut self, member: &Member) {
+        let conversation = self.conversation;
+        let history: HashMap<&str, &Told> = (conversation.history.iter())
+            .map(|told| (&*told.content, told))
+            .collect();
+        let changes = member.events.iter().filter_map(Event::change);
+        let changes: HashMap<&str, &Change> =
+            changes.map(|change| (&*change.name, change)).collect();
+        for event in &member.events {
+            let Event::Stored { name, position } = event else {
+                continue;
+            };
+            let is_there = history
+                .get(root(name))
+                .is_some_and(|told| match changes.get(&**name) {
+                    Some(change) => follows(told, change),
+                    None => told.position == *position && told.sender == member.user,
+                });
+            if !is_there {
+                let what = format!("{name} at {position}, as {} was told", member.user);
+                self.fault(Kind::Unstored, what);
+            }
+        }
+    }
+
     /// Nobody was refused, sent away or told of a loss without a reason.
     fn check_words(&mut self, member: &Member) {
         for event in &member.events {
             let unfounded = match event {
+                // Of a message that was lost, and is not back yet.
+                Event::Refused { code } if code == "unknown_message" => self.promise.keeps_ids(),
                 Event::Refused { .. } => true,
                 Event::Closed { code: Some(code) } => is_final(*code),
                 Event::Resync { .. } => self.promise.keeps_epoch(),
@@ -190,6 +253,9 @@ impl Checker<'_> {
                 Event::Connected { .. }
                 | Event::Message(_)
                 | Event::Answer(_)
+                | Event::Changed(_)
+                | Event::ChangeAnswered(_)
+                | Event::Stored { .. }
                 | Event::Gap { .. }
                 | Event::Closed { code: None } => false,
             };
@@ -206,7 +272,7 @@ impl Checker<'_> {
             if let Err(late) = view.take(event) {
                 self.fault(
                     Kind::Reordered,
-                    format!("{} saw {late} after {:?}", member.user, view.last),
+                    format!("{} saw {late:?} after {:?}", member.user, view.last),
                 );
             }
         }
@@ -215,25 +281,48 @@ impl Checker<'_> {
         }
         // A base client is not told that what it shows was lost.
         let must_know = member.layer == Layer::Extended || self.promise.keeps_ids();
-        for ghost in view.shown.difference(history).filter(|_| must_know) {
-            let told = messages(member).find(|told| told.position == *ghost);
-            let told = told.expect("what is shown was told");
-            self.fault(Kind::Ghost, format!("{} shows {told}", member.user));
+        if must_know {
+            self.check_shown(member, &view);
+        }
+    }
+
+    /// What is shown in the end is what history has.
+    fn check_shown(&mut self, member: &Member, view: &View) {
+        let conversation = self.conversation;
+        let history: BTreeMap<Position, &Told> = (conversation.history.iter())
+            .map(|told| (told.position, told))
+            .collect();
+        for (position, shown) in &view.shown {
+            let Some(told) = history.get(position) else {
+                let told = messages(member).find(|told| told.position == *position);
+                let told = told.expect("what is shown was told");
+                self.fault(Kind::Ghost, format!("{} shows {told}", member.user));
+                continue;
+            };
+            if let Some(text) = &shown.text
+                && *text != told.shows
+            {
+                let changes = member.events.iter().filter_map(Event::change);
+                let changes: Vec<String> = changes
+                    .filter(|change| change.message == *position)
+                    .map(|change| format!("{} at {}", change.name, change.position))
+                    .collect();
+                let user = &member.user;
+                let what = format!("{user} shows {text:?} for {told}; heard of {changes:?}");
+                self.fault(Kind::Stale, what);
+            }
         }
     }
 }
 
+/// Whether a message is as this change or a later one made it. They are made one after the other, and
+/// a deletion is the last.
+fn follows(told: &Told, change: &Change) -> bool {
+    told.shows.is_empty() || (!change.shows.is_empty() && told.shows >= change.shows)
+}
+
 fn messages(member: &Member) -> impl Iterator<Item = &Told> {
-    member.events.iter().filter_map(|event| match event {
-        Event::Message(told) | Event::Answer(told) => Some(told),
-        Event::Connected { .. }
-        | Event::Resync { .. }
-        | Event::Gap { .. }
-        | Event::Cut
-        | Event::Failed { .. }
-        | Event::Refused { .. }
-        | Event::Closed { .. } => None,
-    })
+    member.events.iter().filter_map(Event::message)
 }
 
 /// Codes after which a client that did nothing wrong would have to stop, or to fetch a token.
@@ -244,7 +333,7 @@ fn is_final(code: u16) -> bool {
 /// What a client shows, and over which stretches it must show everything.
 #[derive(Debug, Default)]
 struct View {
-    shown: BTreeSet<Position>,
+    shown: BTreeMap<Position, Shown>,
     /// Where the present stretch begins.
     start: Option<Bound<Position>>,
     /// The last that came in its turn.
@@ -253,39 +342,86 @@ struct View {
     left_out: Vec<(Position, Position)>,
 }
 
+/// What a client shows of one message.
+#[derive(Debug)]
+struct Shown {
+    /// `None`: it has to be fetched, or is told next.
+    text: Option<String>,
+    /// The place of what made it so.
+    since: Position,
+}
+
+impl Shown {
+    /// A message that was changed already is followed by its changes.
+    fn of(told: &Told) -> Self {
+        Self {
+            text: (told.shows == told.content).then(|| told.shows.clone()),
+            since: told.position,
+        }
+    }
+}
+
 impl View {
-    /// The message that came too late.
-    fn take<'a>(&mut self, event: &'a Event) -> Result<(), &'a Told> {
+    /// What came too late.
+    fn take<'a>(&mut self, event: &'a Event) -> Result<(), &'a Event> {
         match event {
             Event::Connected { since } => {
                 let start = since.map(Bound::Excluded);
                 self.start = self.start.or(start);
             }
-            Event::Message(told) => return self.take_message(told),
-            Event::Answer(told) => {
-                self.shown.insert(told.position);
+            Event::Message(told) => {
+                self.shown.insert(told.position, Shown::of(told));
+                return self.move_on(told.position, event);
             }
+            Event::Answer(told) => {
+                let shown = self.shown.entry(told.position);
+                shown.or_insert_with(|| Shown::of(told));
+            }
+            Event::Changed(change) => {
+                self.change(change);
+                return self.move_on(change.position, event);
+            }
+            Event::ChangeAnswered(change) => self.change(change),
             Event::Resync { lost_after } => self.resync(*lost_after),
             Event::Gap { from, to } => self.left_out.push((*from, *to)),
             Event::Cut => self.end_stretch(),
-            Event::Failed { .. } | Event::Refused { .. } | Event::Closed { .. } => {}
+            Event::Failed { .. }
+            | Event::Refused { .. }
+            | Event::Stored { .. }
+            | Event::Closed { .. } => {}
         }
         Ok(())
     }
 
-    fn take_message<'a>(&mut self, told: &'a Told) -> Result<(), &'a Told> {
-        self.shown.insert(told.position);
-        if self.last >= Some(told.position) {
-            return Err(told);
+    fn move_on<'a>(&mut self, position: Position, event: &'a Event) -> Result<(), &'a Event> {
+        if self.last >= Some(position) {
+            return Err(event);
         }
-        self.start.get_or_insert(Bound::Included(told.position));
-        self.last = Some(told.position);
+        self.start.get_or_insert(Bound::Included(position));
+        self.last = Some(position);
         Ok(())
+    }
+
+    /// An edit that follows a deletion changes nothing.
+    fn change(&mut self, change: &Change) {
+        if let Some(shown) = self.shown.get_mut(&change.message)
+            && shown.since < change.position
+            && shown.text.as_deref() != Some("")
+        {
+            shown.text = Some(change.shows.clone());
+            shown.since = change.position;
+        }
     }
 
     /// Forgets what may be lost; all that follows will be told again.
     fn resync(&mut self, lost_after: Position) {
-        self.shown.retain(|position| *position <= lost_after);
+        self.shown.retain(|position, _| *position <= lost_after);
+        for shown in self.shown.values_mut() {
+            if shown.since > lost_after {
+                shown.text = None;
+                shown.since = lost_after;
+            }
+        }
         let after = Bound::Excluded(lost_after);
         let start = self.start.filter(|start| match start {
             Bound::Included(start) | Bound::Excluded(start) => *start <= lost_after,
@@ -314,7 +450,7 @@ impl View {
         };
         let told = |place: &Position| {
             let left_out = |(from, to): &(Position, Position)| from <= place && place <= to;
-            self.shown.contains(place) || self.left_out.iter().any(left_out)
+            self.shown.contains_key(place) || self.left_out.iter().any(left_out)
         };
         let owed = self.stretches.iter().flat_map(within);
         owed.filter(|place| !told(place)).collect()
@@ -336,6 +472,7 @@ mod tests {
             position: place(id),
             sender: sender.to_owned(),
             content: content.to_owned(),
+            shows: content.to_owned(),
         }
     }
 
@@ -427,6 +564,23 @@ mod tests {
                 room.members[0].events.push(answer);
             },
             &[Kind::Lost, Kind::Ghost],
+        );
+    }
+
+    #[test]
+    fn what_was_said_to_be_stored_and_is_not_there_is_found() {
+        let stored = |id, name: &str| Event::Stored {
+            name: name.to_owned(),
+            position: place(id),
+        };
+        finds(|room| room.members[1].events.push(stored(2, "bob-1")), &[]);
+        finds(
+            |room| room.members[0].events.push(stored(5, "ann-4")),
+            &[Kind::Unstored],
+        );
+        finds_after_a_loss(
+            |room| room.members[0].events.push(stored(4, "ann-3")),
+            &[Kind::Unstored],
         );
     }
 
@@ -532,7 +686,7 @@ mod tests {
         let other = message(4, "bob-9");
         finds(
             |room| room.members[1].events[4] = other.clone(),
-            &[Kind::Lost, Kind::Reused],
+            &[Kind::Lost, Kind::Reused, Kind::Stale],
         );
         finds_after_a_loss(
             |room| {
@@ -550,6 +704,93 @@ mod tests {
                 let events = &mut room.members[0].events;
                 events.remove(5);
                 events.insert(5, Event::Cut);
+            },
+            &[],
+        );
+    }
+
+    /// Ann edits her first message, and everybody sees it.
+    fn edited() -> Conversation {
+        let mut conversation = good();
+        conversation.history[0].shows = "ann-1~1".to_owned();
+        for member in &mut conversation.members {
+            member.events.push(Event::Changed(edit(1, "ann-1~1")));
+        }
+        conversation
+    }
+
+    fn edit(k: u32, name: &str) -> Change {
+        Change {
+            position: Position { k, ..place(4) },
+            message: place(1),
+            sender: "ann".to_owned(),
+            name: name.to_owned(),
+            shows: name.to_owned(),
+        }
+    }
+
+    #[track_caller]
+    fn finds_after_an_edit(change: impl FnOnce(&mut Conversation), expected: &[Kind]) {
+        let mut conversation = edited();
+        change(&mut conversation);
+        assert_eq!(kinds(conversation, Promise::NothingLost), expected);
+    }
+
+    #[test]
+    fn a_lost_edit_is_found() {
+        finds_after_an_edit(|_| {}, &[]);
+        finds_after_an_edit(
+            |room| room.history[0].shows = "ann-1".to_owned(),
+            &[Kind::Lost, Kind::Stale],
+        );
+    }
+
+    #[test]
+    fn a_member_who_missed_an_edit_is_found() {
+        finds_after_an_edit(|room| drop(room.members[1].events.pop()), &[Kind::Stale]);
+    }
+
+    #[test]
+    fn an_edit_that_comes_too_late_is_found() {
+        finds_after_an_edit(|room| room.members[1].events.swap(4, 5), &[Kind::Reordered]);
+    }
+
+    #[test]
+    fn an_edit_that_was_made_twice_is_found() {
+        let again = Event::ChangeAnswered(edit(2, "ann-1~1"));
+        finds_after_an_edit(|room| room.members[0].events.push(again), &[Kind::Doubled]);
+    }
+
+    #[test]
+    fn what_follows_an_edit_is_as_good() {
+        let deleted = Change {
+            shows: String::new(),
+            ..edit(2, "ann-1~2")
+        };
+        finds_after_an_edit(
+            |room| {
+                room.history[0].shows = String::new();
+                for member in &mut room.members {
+                    member.events.push(Event::Changed(deleted.clone()));
+                }
+            },
+            &[],
+        );
+    }
+
+    #[test]
+    fn an_edit_behind_a_deletion_changes_nothing() {
+        let deleted = Change {
+            shows: String::new(),
+            ..edit(2, "ann-1~2")
+        };
+        finds_after_an_edit(
+            |room| {
+                room.history[0].shows = String::new();
+                for member in &mut room.members {
+                    member.events.push(Event::Changed(deleted.clone()));
+                    member.events.push(Event::Changed(edit(3, "ann-1~3")));
+                }
             },
             &[],
         );

@@ -39,6 +39,12 @@ impl Directory {
         locked(&self.gateways).len()
     }
 
+    /// Those that are up.
+    #[must_use]
+    pub fn all(&self) -> Vec<SocketAddr> {
+        locked(&self.gateways).iter().copied().flatten().collect()
+    }
+
     /// The first that is up, from this one on, and its number.
     #[must_use]
     pub fn pick(&self, from: usize) -> Option<(usize, SocketAddr)> {

@@ -1,12 +1,16 @@
 //! Reads a conversation to its end, as any client could.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use parlance_protocol::Position;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::{directory::Directory, recording::Told};
+use super::{
+    directory::Directory,
+    member,
+    recording::{Told, root},
+};
 use crate::{
     client::{Client, Incoming},
     dial::{DEADLINE, Dial, TokenPlace},
@@ -17,12 +21,15 @@ use crate::{
 /// Who reads.
 pub(super) const READER: &str = "reader";
 
-/// Everything, oldest first. Panics when the deadline passes without an answer.
+/// Everything, oldest first, from any gateway. Panics when the deadline passes without an answer.
 pub(super) async fn read(directory: &Directory, conversation: &str) -> Vec<Told> {
-    let token = Claims::of(READER).sign(SECRET);
     let give_up = Instant::now() + DEADLINE * 2;
     loop {
-        match attempt(directory, conversation, &token).await {
+        let read = match directory.pick(0) {
+            Some((_, address)) => page_through(address, conversation).await,
+            None => Err("no gateway is up".to_owned()),
+        };
+        match read {
             Ok(history) => return history,
             Err(why) => assert!(
                 Instant::now() < give_up,
@@ -33,14 +40,12 @@ pub(super) async fn read(directory: &Directory, conversation: &str) -> Vec<Told>
     }
 }
 
-async fn attempt(
-    directory: &Directory,
-    conversation: &str,
-    token: &str,
-) -> Result<Vec<Told>, String> {
-    let (_, address) = directory.pick(0).ok_or("no gateway is up")?;
-    let dial = Dial::new(address, conversation).token(token, TokenPlace::Query);
-    let mut client = dial.try_connect().await?;
+/// Everything in pages, oldest first, from this gateway.
+///
+/// # Errors
+/// When a page is refused or does not come in time.
+pub async fn page_through(address: SocketAddr, conversation: &str) -> Result<Vec<Told>, String> {
+    let mut client = dial(address, conversation).try_connect().await?;
     let mut history: Vec<Told> = Vec::new();
     loop {
         let after = history.last().map_or(Position::ZERO, |told| told.position);
@@ -51,6 +56,47 @@ async fn attempt(
         }
         history.extend(rows.iter().rev().map(told));
     }
+}
+
+/// Everything that a client is told which has nothing yet, in its order, from this gateway.
+///
+/// # Errors
+/// When something is left out, or does not come in time.
+pub async fn replay(address: SocketAddr, conversation: &str) -> Result<Vec<Told>, String> {
+    let dial = dial(address, conversation).extended().since("0");
+    let mut client = dial.try_connect().await?;
+    let mut told = Vec::new();
+    loop {
+        let next = tokio::time::timeout(DEADLINE, client.take());
+        match next.await.map_err(|_| "no live")?.what {
+            Incoming::Json(frame) => match frame["type"].as_str().unwrap_or_default() {
+                "chat_message" => told.push(member::told(&frame["message"])),
+                "message.edited" | "message.deleted" => {
+                    let message = member::place(&frame["message_id"]);
+                    let of: Option<&mut Told> =
+                        told.iter_mut().find(|told| told.position == message);
+                    let of = of.ok_or_else(|| format!("a change of nothing: {frame}"))?;
+                    // An edit that follows a deletion changes nothing.
+                    if !of.shows.is_empty() {
+                        of.shows = frame["content"].as_str().unwrap_or_default().to_owned();
+                    }
+                }
+                "live" => break,
+                "gap" | "resync" | "error" => return Err(frame.to_string()),
+                _ => {}
+            },
+            Incoming::Close(code, reason) => return Err(format!("closed: {code} {reason}")),
+            Incoming::End => return Err("the stream ended".to_owned()),
+            Incoming::Ping(_) | Incoming::Pong(_) => {}
+        }
+    }
+    client.close(1000).await;
+    Ok(told)
+}
+
+fn dial(address: SocketAddr, conversation: &str) -> Dial {
+    let token = Claims::of(READER).sign(SECRET);
+    Dial::new(address, conversation).token(&token, TokenPlace::Query)
 }
 
 async fn page(client: &mut Client, after: &str) -> Result<Vec<Value>, String> {
@@ -71,11 +117,11 @@ async fn page(client: &mut Client, after: &str) -> Result<Vec<Value>, String> {
     Ok(page["messages"].as_array().cloned().unwrap_or_default())
 }
 
+/// A row; it does not say what a deleted message was.
 fn told(row: &Value) -> Told {
-    let text = |field: &str| row[field].as_str().unwrap_or_default().to_owned();
+    let told = member::told(row);
     Told {
-        position: Position::parse(&text("id")).expect("a row has an id"),
-        sender: text("sender_id"),
-        content: text("content"),
+        content: root(&told.shows).to_owned(),
+        ..told
     }
 }

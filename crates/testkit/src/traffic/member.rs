@@ -19,8 +19,8 @@ use tokio::{
 use super::{
     directory::Directory,
     history::READER,
-    outbox::Outbox,
-    recording::{Event, Layer, Told},
+    outbox::{Outbox, What},
+    recording::{Change, Event, Layer, Told},
 };
 use crate::{
     client::{Client, Incoming},
@@ -53,10 +53,17 @@ pub(super) struct State {
     /// Connected, and past the replay.
     pub(super) live: bool,
     pub(super) unanswered: usize,
+    /// What waits longest for an answer, and the last refusal, for who waits in vain.
+    pub(super) oldest: Option<String>,
+    pub(super) refusal: Option<Value>,
+    /// Acknowledged, and not known to be stored though there is a store.
+    pub(super) unstored: usize,
     /// The highest place that was seen.
     pub(super) reached: Position,
     pub(super) sends: u64,
     pub(super) acknowledged: u64,
+    /// Sends that were refused for the moment.
+    pub(super) put_off: u64,
     pub(super) offline_seen: u64,
 }
 
@@ -68,6 +75,8 @@ pub(super) struct Identity {
     pub(super) layer: Layer,
     pub(super) token: String,
     pub(super) home: usize,
+    /// Whether it edits and deletes.
+    pub(super) changes: bool,
 }
 
 #[derive(Debug)]
@@ -82,7 +91,6 @@ pub(super) struct Member {
     gateway: usize,
     /// The last event that came in its turn.
     since: Position,
-    epoch: Option<u64>,
     closed_with: Option<u16>,
     /// Asked to come back after this.
     pause: Option<Duration>,
@@ -113,7 +121,7 @@ impl Member {
         let mut ticks = interval_at(Instant::now() + phase, period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
-            outbox: Outbox::new(identity.layer, &identity.user),
+            outbox: Outbox::new(identity.layer, &identity.user, identity.changes),
             gateway: identity.home,
             identity,
             directory,
@@ -121,7 +129,6 @@ impl Member {
             orders,
             ticks,
             since: Position::ZERO,
-            epoch: None,
             closed_with: None,
             pause: None,
             move_at: None,
@@ -278,11 +285,15 @@ impl Member {
         let offers = self.outbox.offers(Instant::now());
         self.shared().sends += offers.len() as u64;
         for offer in offers {
-            let mut action = json!({"action": "send_message", "content": offer.content,
-                "local_id": offer.content});
-            if offer.retry {
-                action["retry"] = json!(true);
-            }
+            let name = offer.name;
+            let action = match offer.what {
+                What::Message => json!({"action": "send_message", "content": name,
+                    "local_id": name, "retry": offer.retry}),
+                What::Edit(message) => json!({"action": "edit_message", "content": name,
+                    "local_id": name, "message_id": message.id.to_string()}),
+                What::Delete(message) => json!({"action": "delete_message", "local_id": name,
+                    "message_id": message.id.to_string()}),
+            };
             client.send(action).await;
         }
         self.share_unanswered();
@@ -293,9 +304,12 @@ impl Member {
     async fn on_frame(&mut self, frame: &Value, client: &Client) {
         match frame["type"].as_str().unwrap_or_default() {
             "chat_message" => self.on_message(frame),
+            "message.edited" => self.on_change(frame, "edited_by"),
+            "message.deleted" => self.on_change(frame, "deleted_by"),
             "message.failed" => self.on_failed(frame),
             "hello" => self.on_hello(frame),
             "live" => self.go_live(client).await,
+            "stored" => self.on_stored(&frame["epoch"], &frame["up_to_id"]),
             "resync" => {
                 self.on_resync(frame);
                 if self.shared().live {
@@ -309,6 +323,9 @@ impl Member {
             "reconnect" => {
                 let after = frame["after_ms"].as_u64().unwrap_or_default();
                 self.move_at = Some(Instant::now() + Duration::from_millis(after));
+            }
+            "error" if frame["action"] == "edit_message" || frame["action"] == "delete_message" => {
+                self.on_change_refused(frame);
             }
             "error" if is_cut(&frame["code"]) => self.record(Event::Cut),
             "message.status" if frame["status"] == "failed" => {
@@ -325,12 +342,7 @@ impl Member {
 
     fn on_message(&mut self, frame: &Value) {
         let message = &frame["message"];
-        let text = |field: &str| message[field].as_str().unwrap_or_default().to_owned();
-        let told = Told {
-            position: place(&message["id"]),
-            sender: text("sender_id"),
-            content: text("content"),
-        };
+        let told = told(message);
         let own = told.sender == self.identity.user;
         let repeated = own && self.outbox.is_repeated(&told.content);
         if own {
@@ -338,8 +350,7 @@ impl Member {
             self.shared().acknowledged += 1;
             self.share_unanswered();
         }
-        let reached = self.shared().reached.max(told.position);
-        self.shared().reached = reached;
+        self.reach(told.position);
         if repeated {
             self.record(Event::Answer(told));
         } else {
@@ -348,12 +359,60 @@ impl Member {
         }
     }
 
+    fn on_change(&mut self, frame: &Value, sender: &str) {
+        let text = |field: &str| frame[field].as_str().unwrap_or_default().to_owned();
+        let change = Change {
+            position: place(&frame["position"]),
+            message: place(&frame["message_id"]),
+            sender: text(sender),
+            name: text("local_id"),
+            shows: text("content"),
+        };
+        let own = change.sender == self.identity.user;
+        let repeated = own && self.outbox.is_repeated(&change.name);
+        if own {
+            self.outbox.acknowledge(&change.name, change.position);
+            self.shared().acknowledged += 1;
+            self.share_unanswered();
+        }
+        self.reach(change.position);
+        if repeated {
+            self.record(Event::ChangeAnswered(change));
+        } else {
+            self.since = self.since.max(change.position);
+            self.record(Event::Changed(change));
+        }
+    }
+
+    fn reach(&self, position: Position) {
+        let mut shared = self.shared();
+        shared.reached = shared.reached.max(position);
+    }
+
+    /// It does not say which one.
+    fn on_change_refused(&mut self, frame: &Value) {
+        let pause = frame["retry_after_ms"].as_u64().map(Duration::from_millis);
+        let again = Instant::now() + pause.unwrap_or(UNKNOWN_PAUSE);
+        self.shared().refusal = Some(frame.clone());
+        if frame["retryable"] == true {
+            self.outbox.offer_changes_again(again);
+            self.shared().put_off += 1;
+        } else {
+            self.outbox.changes_refused(again);
+            let code = frame["code"].as_str().unwrap_or_default().to_owned();
+            self.record(Event::Refused { code });
+        }
+        self.share_unanswered();
+    }
+
     fn on_failed(&mut self, frame: &Value) {
         let content = frame["local_id"].as_str().unwrap_or_default();
+        self.shared().refusal = Some(frame.clone());
         if frame["retryable"] == true {
             let pause = frame["retry_after_ms"].as_u64().map(Duration::from_millis);
             let again = Instant::now() + pause.unwrap_or(UNKNOWN_PAUSE);
             self.outbox.offer_again(content, again);
+            self.shared().put_off += 1;
         } else {
             self.outbox.give_up(content);
             let code = frame["code"].as_str().unwrap_or_default().to_owned();
@@ -363,19 +422,29 @@ impl Member {
 
     /// Where this client was survived, or a `resync` follows.
     fn on_hello(&mut self, frame: &Value) {
-        let epoch = frame["epoch"].as_u64();
-        if self.epoch.is_some() && self.epoch != epoch {
-            self.outbox.lost_after(self.since, Instant::now());
+        let (epoch, now) = (frame["epoch"].as_u64(), Instant::now());
+        let is_durable = frame["durable"] == true;
+        if self.outbox.greeted(epoch, is_durable) {
+            self.outbox.lost_after(self.since, now);
         }
-        self.epoch = epoch;
+        self.on_stored(&frame["epoch"], &frame["stored_id"]);
+        self.outbox.offer_all_again(now);
+    }
+
+    fn on_stored(&mut self, epoch: &Value, up_to: &Value) {
+        let forgotten = self.outbox.stored(epoch.as_u64(), place(up_to));
+        for (name, position) in forgotten {
+            self.record(Event::Stored { name, position });
+        }
+        self.share_unanswered();
     }
 
     fn on_resync(&mut self, frame: &Value) {
         let lost_after = place(&frame["lost_after"]);
-        self.epoch = frame["epoch"].as_u64();
         self.since = lost_after;
         self.shared().reached = lost_after;
-        self.outbox.lost_after(lost_after, Instant::now());
+        let epoch = frame["epoch"].as_u64();
+        self.outbox.fell_back(epoch, lost_after, Instant::now());
         self.share_unanswered();
         self.record(Event::Resync { lost_after });
     }
@@ -387,8 +456,12 @@ impl Member {
     }
 
     fn share_unanswered(&self) {
-        let unanswered = self.outbox.unanswered();
-        self.shared().unanswered = unanswered;
+        let (unanswered, unstored) = (self.outbox.unanswered(), self.outbox.unstored());
+        let oldest = self.outbox.oldest();
+        let mut shared = self.shared();
+        shared.oldest = oldest;
+        shared.unanswered = unanswered;
+        shared.unstored = unstored;
     }
 
     fn shared(&self) -> MutexGuard<'_, State> {
@@ -400,7 +473,18 @@ fn is_cut(code: &Value) -> bool {
     code == "resume_lost" || code == "resume_too_old"
 }
 
-fn place(value: &Value) -> Position {
+/// A message, in its turn or again.
+pub(super) fn told(message: &Value) -> Told {
+    let text = |field: &str| message[field].as_str().unwrap_or_default().to_owned();
+    Told {
+        position: place(&message["id"]),
+        sender: text("sender_id"),
+        content: text("local_id"),
+        shows: text("content"),
+    }
+}
+
+pub(super) fn place(value: &Value) -> Position {
     let text = value.as_str().unwrap_or_default();
     let place = Position::parse(text).or_else(|| MessageId::parse(text).map(Position::of));
     place.unwrap_or_else(|| panic!("the server names a place {value}"))

@@ -7,7 +7,7 @@
 
 pub mod checker;
 mod directory;
-mod history;
+pub mod history;
 mod member;
 mod outbox;
 pub mod recording;
@@ -51,6 +51,8 @@ pub struct Plan {
     pub conversations: usize,
     /// New messages in all of them together.
     pub sends_per_second: u32,
+    /// Whether every third is edited, and every sixth deleted then.
+    pub changes: bool,
 }
 
 /// Clients that talk until they are told to finish.
@@ -80,6 +82,12 @@ pub struct Figures {
     pub sends: u64,
     /// Answers to them.
     pub acknowledged: u64,
+    /// Sends that were refused for the moment.
+    pub put_off: u64,
+    /// How long it took from the end of the talk until all was told of as stored.
+    pub stored_seconds: f64,
+    /// Times that a client forgot a message because it is stored.
+    pub stored: usize,
     /// In history.
     pub messages: usize,
     /// Connections that the server ended with a close frame.
@@ -121,6 +129,7 @@ impl Traffic {
                         _ => Layer::Extended,
                     },
                     home: seat % gateways,
+                    changes: plan.changes,
                 },
                 period,
             );
@@ -176,12 +185,21 @@ impl Traffic {
 
     /// Lets the clients say what they still have to say, reads history, and panics when anything
     /// of it is not as it was promised.
-    pub async fn finish(mut self, promise: Promise) -> Figures {
+    pub async fn finish(self, promise: Promise) -> Figures {
+        self.finish_recorded(promise).await.0
+    }
+
+    /// As [`Traffic::finish`]; gives the recording, too, for more that could be judged.
+    pub async fn finish_recorded(mut self, promise: Promise) -> (Figures, Recording) {
         let seconds = self.began.elapsed().as_secs_f64();
         self.orders.send_replace(Order::Finish);
         let hushed = Instant::now();
         let settled = |state: &State| state.live && state.unanswered == 0;
         self.wait("all outboxes to be empty", settled).await;
+        let stored = |state: &State| state.unstored == 0;
+        self.wait("all that was acknowledged to be told of as stored", stored)
+            .await;
+        let stored_seconds = hushed.elapsed().as_secs_f64();
         let give_up = Instant::now() + SETTLED_WITHIN / 2;
         let recording = loop {
             let recording = self.recording().await;
@@ -201,12 +219,13 @@ impl Traffic {
             sleep(POLL * 5).await;
         };
         let mut figures = self.figures(&recording, seconds);
+        figures.stored_seconds = stored_seconds;
         figures.healed_seconds = hushed.elapsed().as_secs_f64();
         self.orders.send_replace(Order::Leave);
         while let Some(ended) = self.tasks.join_next().await {
             ended.expect("a client does not panic");
         }
-        figures
+        (figures, recording)
     }
 
     async fn recording(&self) -> Recording {
@@ -227,7 +246,34 @@ impl Traffic {
                 events: locked(&client.state).events.clone(),
             });
         }
+        for conversation in &mut conversations {
+            conversation.name_deleted();
+        }
         Recording { conversations }
+    }
+
+    /// Clients that are not done with everything.
+    fn open(&self) -> Vec<String> {
+        let open = self.clients.iter().filter_map(|client| {
+            let state = locked(&client.state);
+            let State {
+                live,
+                unanswered,
+                unstored,
+                oldest,
+                refusal,
+                ..
+            } = &*state;
+            let is_done = *live && *unanswered == 0 && *unstored == 0;
+            let Identity { user, layer, .. } = &client.identity;
+            (!is_done).then(|| {
+                format!(
+                    "{user} ({layer:?}): live {live}, {unanswered} unanswered, {unstored} unstored, \
+                     the oldest {oldest:?}, the last refusal {refusal:?}"
+                )
+            })
+        });
+        open.collect()
     }
 
     /// Clients that have not seen the newest message of their conversation.
@@ -253,8 +299,11 @@ impl Traffic {
         Figures {
             seconds,
             healed_seconds: 0.0,
+            stored_seconds: 0.0,
+            put_off: self.map(|state| state.put_off).iter().sum(),
             sends: self.map(|state| state.sends).iter().sum(),
             acknowledged: self.map(|state| state.acknowledged).iter().sum(),
+            stored: seen(|event| matches!(event, Event::Stored { .. })),
             messages: rooms.clone().map(|room| room.history.len()).sum(),
             closed: seen(|event| matches!(event, Event::Closed { code: Some(_) })),
             cut: seen(|event| matches!(event, Event::Closed { code: None })),
@@ -280,10 +329,10 @@ impl Traffic {
                 ended.expect("a client does not panic");
                 panic!("a client left by itself");
             }
-            let open = self.map(|state| (state.live, state.unanswered));
             assert!(
                 Instant::now() < give_up,
-                "waited {SETTLED_WITHIN:?} for {what}; (live, unanswered): {open:?}"
+                "waited {SETTLED_WITHIN:?} for {what}; open are:\n{}",
+                self.open().join("\n")
             );
             sleep(POLL).await;
         }
@@ -294,10 +343,11 @@ impl fmt::Display for Figures {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             formatter,
-            "{} sends in {:.1} s, {} acks, {} messages, {} closes with and {} without a frame, \
-             {} resyncs, all right {:.1} s after the last",
+            "{} sends in {:.1} s, {} put off, {} acks, {} messages, {} closes with and {} without a \
+             frame, {} resyncs, all right {:.1} s after the last",
             self.sends,
             self.seconds,
+            self.put_off,
             self.acknowledged,
             self.messages,
             self.closed,

@@ -1,17 +1,21 @@
-//! The gateways of a test, and how much it does to them.
+//! The gateways of a fault suite, and how much it does to them.
+//!
+//! Used by the suites of `tests` that break things while clients talk. `PARLANCE_FULL` in the
+//! environment says that everything is done as often and as fast as is promised.
 
 use std::{
+    fmt,
     sync::{Condvar, Mutex, PoisonError},
     time::Duration,
 };
 
-use parlance_testkit::{
+use crate::{
     server::{Parlance, Setup},
     traffic::{Directory, Figures, Plan, Traffic, checker::Promise},
 };
 
 /// Gateways of a fleet.
-pub(crate) const GATEWAYS: usize = 3;
+pub const GATEWAYS: usize = 3;
 /// A gateway's ring keeps 256 events of a conversation: what is lost must be less.
 const LOST_PER_CONVERSATION: u64 = 150;
 
@@ -21,37 +25,44 @@ fn full() -> bool {
 }
 
 /// One number or the other.
-pub(crate) fn times(full_form: usize, short_form: usize) -> usize {
+#[must_use]
+pub fn times(full_form: usize, short_form: usize) -> usize {
     if full() { full_form } else { short_form }
 }
 
 /// The load of a test; `name` begins the names of its conversations.
-pub(crate) fn plan(name: &str) -> Plan {
+#[must_use]
+pub fn plan(name: &str) -> Plan {
     Plan {
         name: format!("{name}-"),
         conversations: times(40, 8),
-        sends_per_second: u32::try_from(times(2_000, 300)).unwrap(),
+        sends_per_second: u32::try_from(times(2_000, 300)).expect("a few thousand"),
+        changes: false,
     }
 }
 
 /// As much talk as a gateway could restore.
-pub(crate) fn restorable(plan: &Plan) -> u64 {
+#[must_use]
+pub fn restorable(plan: &Plan) -> u64 {
     LOST_PER_CONVERSATION * plan.conversations as u64
 }
 
 /// About this long.
-pub(crate) fn seconds_of(plan: &Plan, seconds: f64) -> u64 {
+#[must_use]
+pub fn seconds_of(plan: &Plan, seconds: f64) -> u64 {
     (f64::from(plan.sends_per_second) * seconds) as u64
 }
 
 /// Held by a test while it talks. In the full form two at a time would measure each other, and in
 /// the short one more than two would only wait for each other.
-pub(crate) struct Turn;
+#[derive(Debug)]
+pub struct Turn;
 
 static TALKING: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
 
 /// Waits for one.
-pub(crate) fn turn() -> Turn {
+#[must_use]
+pub fn turn() -> Turn {
     let (talking, ended) = &TALKING;
     let at_once = times(1, 2);
     let talks = talking.lock().unwrap_or_else(PoisonError::into_inner);
@@ -69,7 +80,8 @@ impl Drop for Turn {
 }
 
 /// Settings for load and quick drains.
-pub(crate) fn unlimited() -> Setup {
+#[must_use]
+pub fn unlimited() -> Setup {
     Parlance::setup()
         .set("limits.actions_per_second", "0")
         .set("limits.user_actions_per_second", "0")
@@ -79,19 +91,31 @@ pub(crate) fn unlimited() -> Setup {
 }
 
 /// Gateways on one Redis.
-pub(crate) struct Fleet {
+#[derive(Debug)]
+pub struct Fleet {
     gateways: Vec<Parlance>,
-    pub(crate) directory: Directory,
+    /// Where clients find them.
+    pub directory: Directory,
 }
 
 impl Fleet {
-    pub(crate) fn start(redis_url: &str) -> Self {
+    /// [`GATEWAYS`] with the usual settings.
+    #[must_use]
+    pub fn start(redis_url: &str) -> Self {
         Self::start_as(unlimited(), redis_url)
     }
 
-    pub(crate) fn start_as(setup: Setup, redis_url: &str) -> Self {
+    /// [`GATEWAYS`] with these settings.
+    #[must_use]
+    pub fn start_as(setup: Setup, redis_url: &str) -> Self {
+        Self::of(GATEWAYS, &setup, redis_url)
+    }
+
+    /// So many, with these settings.
+    #[must_use]
+    pub fn of(count: usize, setup: &Setup, redis_url: &str) -> Self {
         let start = |_| setup.clone().gateway(redis_url).start();
-        let gateways: Vec<Parlance> = (0..GATEWAYS).map(start).collect();
+        let gateways: Vec<Parlance> = (0..count).map(start).collect();
         let directory = Directory::new(gateways.iter().map(Parlance::address));
         Self {
             gateways,
@@ -99,25 +123,28 @@ impl Fleet {
         }
     }
 
-    pub(crate) fn gateway(&self, number: usize) -> &Parlance {
+    /// One of them.
+    #[must_use]
+    pub fn gateway(&self, number: usize) -> &Parlance {
         &self.gateways[number]
     }
 
     /// `kill -9`
-    pub(crate) fn kill(&mut self, number: usize) {
+    pub fn kill(&mut self, number: usize) {
         self.gateways[number].kill();
         self.directory.leave(number);
     }
 
     /// SIGTERM; returns when the process has ended well.
-    pub(crate) fn drain(&mut self, number: usize) {
+    pub fn drain(&mut self, number: usize) {
         let gateway = &mut self.gateways[number];
         gateway.terminate();
         self.directory.leave(number);
         assert_eq!(gateway.wait_for_exit().code(), Some(0));
     }
 
-    pub(crate) fn restart(&mut self, number: usize) {
+    /// Starts it again, elsewhere.
+    pub fn restart(&mut self, number: usize) {
         self.gateways[number].restart();
         let address = self.gateways[number].address();
         self.directory.join(number, address);
@@ -125,28 +152,34 @@ impl Fleet {
 }
 
 /// How long it took until every client was acknowledged again, for a report.
-#[derive(Default)]
-pub(crate) struct Recoveries(Vec<Duration>);
+#[derive(Debug, Default)]
+pub struct Recoveries(Vec<Duration>);
 
 impl Recoveries {
-    pub(crate) async fn wait(&mut self, traffic: &mut Traffic) {
+    /// Waits for that.
+    pub async fn wait(&mut self, traffic: &mut Traffic) {
         self.0.push(traffic.flows_again().await);
     }
 }
 
+impl fmt::Display for Recoveries {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let worst = self.0.iter().max().copied().unwrap_or_default();
+        let count = self.0.len();
+        write!(formatter, "{count} recoveries, the slowest {worst:.1?}")
+    }
+}
+
 /// Ends the talk, judges and reports it.
-pub(crate) async fn finish(
+pub async fn finish(
     what: &str,
     traffic: Traffic,
     promise: Promise,
     recoveries: &Recoveries,
 ) -> Figures {
     let figures = traffic.finish(promise).await;
-    let worst = recoveries.0.iter().max().copied().unwrap_or_default();
-    parlance_testkit::report(&format!(
-        "{what}: {figures}; {} recoveries, the slowest {worst:.1?}; 0 lost, doubled, reordered, \
-         missed or reused",
-        recoveries.0.len()
+    crate::report(&format!(
+        "{what}: {figures}; {recoveries}; 0 lost, doubled, reordered, missed or reused"
     ));
     figures
 }
