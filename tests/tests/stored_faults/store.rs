@@ -206,6 +206,8 @@ async fn a_ring_that_loses_a_node_refuses_nothing() {
     let deployment = Deployment::start(&cql, &redis.url(), [&redis.url(), &redis.url()]);
     let mut talk = deployment.talk(plan("ring")).await;
     let conversation = "ring-c0";
+    // Judged in the end, when all else is known.
+    let (mut readings, mut refused) = (0, Vec::new());
     for node in 0..times(3, 1) {
         // The last one first: rows are read through the first.
         let node = 2 - node;
@@ -216,10 +218,10 @@ async fn a_ring_that_loses_a_node_refuses_nothing() {
             talk.go_on(0.5).await;
             let gateways = deployment.fleet.directory.all();
             for gateway in gateways {
-                let read = page_through(gateway, conversation).await;
-                let since = killed.elapsed();
-                let read = read.unwrap_or_else(|error| panic!("{since:?} after: {error}"));
-                assert!(!read.is_empty());
+                readings += 1;
+                if let Err(error) = page_through(gateway, conversation).await {
+                    refused.push(format!("{:.1?} after: {error}", killed.elapsed()));
+                }
             }
         }
         block_in_place(|| cql.restart(node));
@@ -230,4 +232,5 @@ async fn a_ring_that_loses_a_node_refuses_nothing() {
         .finish(what, talk, Promise::NothingLost, &redis, &cql)
         .await;
     assert_eq!(figures.put_off, 0, "a quorum was there");
+    assert!(refused.is_empty(), "of {readings} readings: {refused:#?}");
 }
