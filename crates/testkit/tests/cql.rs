@@ -154,6 +154,8 @@ fn start_over_tls(cql: &Cql, roots: RootCertStore) -> io::Result<u8> {
         .expect("a host and a port")
         .0
         .to_owned();
+    // Fails when another test was first, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let config = ClientConfig::builder()
         .with_root_certificates(roots)
         .with_no_client_auth();

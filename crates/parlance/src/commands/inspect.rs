@@ -19,6 +19,9 @@ use crate::{
     logging::{self, Speaker},
 };
 
+/// How often the store is asked; it has a second each time.
+const TRIES: usize = 5;
+
 pub(super) fn run(global: &Global, inspect: Inspect) -> Result<(), Failure> {
     let conversation = ConversationId::new(&inspect.conversation).map_err(|error| {
         let error = anyhow!("{:?} is no conversation: {error}", inspect.conversation);
@@ -30,15 +33,28 @@ pub(super) fn run(global: &Global, inspect: Inspect) -> Result<(), Failure> {
     deployment::install_cryptography()?;
     let store = deployment::store(&config)?;
     let redis = deployment::redis(&config, store.clone(), RedisUse::Asking)?;
-    let mut report = in_redis(&redis.inspect(&conversation).map_err(unavailable)?);
+    // What Redis has is shown whatever the store says.
+    print(&in_redis(
+        &redis.inspect(&conversation).map_err(unavailable)?,
+    ))?;
     match store {
-        Some(store) => {
-            let rows = blocking(store.epochs(&conversation))?.map_err(unavailable)?;
-            report.push_str(&in_store(&rows));
-        }
-        None => report.push_str("store       none is configured\n"),
+        Some(store) => print(&in_store(&epochs(&*store, &conversation)?)),
+        None => print("store       none is configured\n"),
     }
-    print(&report)
+}
+
+/// A store that is slow at first, as one is that was just connected to, is asked again.
+fn epochs(store: &impl Store, conversation: &ConversationId) -> Result<Vec<EpochRow>, Failure> {
+    blocking(async {
+        let mut answer = store.epochs(conversation).await;
+        for _ in 1..TRIES {
+            if answer.is_ok() {
+                break;
+            }
+            answer = store.epochs(conversation).await;
+        }
+        answer.map_err(unavailable)
+    })?
 }
 
 fn blocking<T>(question: impl Future<Output = T>) -> Result<T, Failure> {

@@ -148,9 +148,11 @@ fn what_is_said_is_stored_and_shown() {
         .chat("alice", gateway.listen, "hello\nagain\n");
     assert!(alice.stdout.contains("you: hello"), "{alice:?}");
 
-    let waiting = deployment.run(&["inspect", "lobby"]).stdout;
-    assert!(waiting.contains("to be stored"), "{waiting}");
-    assert!(waiting.contains("nothing of it"), "{waiting}");
+    let waiting = deployment.run(&["inspect", "lobby"]);
+    assert_eq!(waiting.code, Some(0), "{waiting:?}");
+    for line in ["to be stored", "nothing of it"] {
+        assert!(waiting.stdout.contains(line), "no {line}: {waiting:?}");
+    }
 
     let mut persister = deployment.persister();
     persister.wait_for_readiness(200);
@@ -174,8 +176,9 @@ fn what_is_said_is_stored_and_shown() {
 
     persister.signal(Signal::TERM);
     assert_eq!(persister.wait(), Some(0), "{:#?}", persister.lines);
-    let owner = deployment.run(&["inspect", "lobby"]).stdout;
-    assert!(owner.contains("owner       none"), "{owner}");
+    let owner = deployment.run(&["inspect", "lobby"]);
+    assert_eq!(owner.code, Some(0), "{owner:?}");
+    assert!(owner.stdout.contains("owner       none"), "{owner:?}");
 }
 
 #[test]

@@ -154,11 +154,18 @@ async fn append(log: &impl Log, conversation: &ConversationId, draft: Draft) -> 
     }
 }
 
+/// The next piece. How far something is stored is told whenever that is known: it is no answer to
+/// anything here.
 async fn heard(feed: &mut impl Feed) -> (ConversationId, Heard) {
-    tokio::time::timeout(Duration::from_secs(10), feed.next())
-        .await
-        .expect("something should be heard within ten seconds")
-        .expect("the backend should not end")
+    loop {
+        let piece = tokio::time::timeout(Duration::from_secs(10), feed.next())
+            .await
+            .expect("something should be heard within ten seconds")
+            .expect("the backend should not end");
+        if !matches!(piece.1, Heard::Stored { .. }) {
+            return piece;
+        }
+    }
 }
 
 /// A piece that no adapter makes by itself: what was heard before it is all that was to be heard.
