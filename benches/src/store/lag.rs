@@ -29,7 +29,7 @@ use super::{
     Spread, Tables,
     bare::Bare,
     behind::{Persister, wait_until_owned, wait_until_stored},
-    heading, line, quantile, sorted,
+    columns, heading, line, quantile, row, sorted,
 };
 use crate::{
     Arguments,
@@ -246,20 +246,7 @@ fn print(rounds: &[Round]) -> anyhow::Result<()> {
         "{PER_SECOND} messages a second in {CONVERSATIONS} conversations, {} rounds",
         rounds.len()
     ))?;
-    line(&format!(
-        "{:<44} {:>10} {:>10} {:>10}",
-        "from the answer to an append until stored", "median", "least", "most"
-    ))?;
-    let row = |name: &str, spread: Spread| {
-        let Spread {
-            median,
-            least,
-            most,
-        } = spread;
-        line(&format!(
-            "{name:<44} {median:>10.2} {least:>10.2} {most:>10.2}"
-        ))
-    };
+    columns("from the answer to an append until stored")?;
     row(
         "the driver alone, both writes: p50 ms",
         of(|round| round.bare_p50),

@@ -92,6 +92,26 @@ fn line(text: &str) -> anyhow::Result<()> {
     writeln!(std::io::stdout(), "{text}").context("writing a line")
 }
 
+/// The head of a table of spreads.
+fn columns(what: &str) -> anyhow::Result<()> {
+    line(&format!(
+        "{what:<44} {:>10} {:>10} {:>10}",
+        "median", "least", "most"
+    ))
+}
+
+/// A line of it.
+fn row(name: &str, spread: Spread) -> anyhow::Result<()> {
+    let Spread {
+        median,
+        least,
+        most,
+    } = spread;
+    line(&format!(
+        "{name:<44} {median:>10.2} {least:>10.2} {most:>10.2}"
+    ))
+}
+
 /// Upwards.
 fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut values: Vec<f64> = values.collect();

@@ -14,7 +14,7 @@ use parlance_testkit::{cql::Cql, redis::Redis, server::Parlance};
 use super::{
     Spread, Tables,
     behind::{Persister, wait_until_owned, wait_until_stored},
-    heading, line, quantile,
+    columns, heading, line, quantile, row,
     socket::{Sending, Sockets},
     sorted,
 };
@@ -88,20 +88,7 @@ fn print(turns: &[Turn]) -> anyhow::Result<()> {
         "{PER_SECOND} messages a second over {CONVERSATIONS} sockets of one gateway, {} turns",
         turns.len()
     ))?;
-    line(&format!(
-        "{:<44} {:>10} {:>10} {:>10}",
-        "until acknowledged, ms", "median", "least", "most"
-    ))?;
-    let row = |name: &str, spread: Spread| {
-        let Spread {
-            median,
-            least,
-            most,
-        } = spread;
-        line(&format!(
-            "{name:<44} {median:>10.2} {least:>10.2} {most:>10.2}"
-        ))
-    };
+    columns("until acknowledged, ms")?;
     for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
         let busy = |turn: &Turn| quantile(&turn.busy, share);
         let idle = |turn: &Turn| quantile(&turn.idle, share);
