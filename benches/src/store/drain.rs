@@ -14,7 +14,7 @@ use super::{
     Spread, Tables,
     bare::Bare,
     behind::{Persister, wait_until_stored},
-    heading, line,
+    columns, heading, line, row,
 };
 use crate::{
     Arguments,
@@ -129,37 +129,22 @@ fn print(conversations: u64, rounds: &[Used]) -> anyhow::Result<()> {
         of(|used| used.together).median,
         rounds.len()
     ))?;
-    line(&format!(
-        "{:<44} {:>10} {:>10} {:>10}",
-        "messages per second of processor", "median", "least", "most"
-    ))?;
-    let row = |name: &str, spread: Spread, digits: usize| {
-        let Spread {
-            median,
-            least,
-            most,
-        } = spread;
-        line(&format!(
-            "{name:<44} {median:>10.digits$} {least:>10.digits$} {most:>10.digits$}"
-        ))
-    };
-    row("the driver alone", of(|used| used.bare), 0)?;
-    row("the persister", of(|used| used.persisted), 0)?;
+    columns("messages per second of processor")?;
+    row("the driver alone", of(|used| used.bare))?;
+    row("the persister", of(|used| used.persisted))?;
     row(
         "  of the driver alone",
         of(|used| used.persisted / used.bare),
-        2,
     )?;
     line("µs of Redis's processor per message")?;
-    row("one XADD", of(|used| used.xadd), 2)?;
-    row("append", of(|used| used.append), 2)?;
-    row("read, commit and trim", of(|used| used.persist), 2)?;
-    row("  of one XADD", of(|used| used.persist / used.xadd), 2)?;
+    row("one XADD", of(|used| used.xadd))?;
+    row("append", of(|used| used.append))?;
+    row("read, commit and trim", of(|used| used.persist))?;
+    row("  of one XADD", of(|used| used.persist / used.xadd))?;
     let all = |used: &Used| (used.append + used.persist) / used.xadd;
-    row("  with the append, of one XADD", of(all), 2)?;
+    row("  with the append, of one XADD", of(all))?;
     row(
         "ms of it per second, by looking for nothing",
         of(|used| used.quiet),
-        2,
     )
 }
