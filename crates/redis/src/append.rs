@@ -172,7 +172,7 @@ async fn settle<S: Store>(
             Err(error) => return Err(error.into()),
         };
         match answered(answer)? {
-            Answered::Needs(need) => io.satisfy(conversation, keys, need).await?,
+            Answered::Needs(need) => Box::pin(io.satisfy(conversation, keys, need)).await?,
             Answered::NeedsLookUp { indices, found_ms } => {
                 let breaks = look_up(io, conversation, batch, &mut events, &indices).await?;
                 looked = Some(Looked { breaks, found_ms });

@@ -96,7 +96,7 @@ impl<S: Store> Io<S> {
                 }
             };
             match answer::need(&answer) {
-                Some(need) => self.satisfy(conversation, keys, need).await?,
+                Some(need) => Box::pin(self.satisfy(conversation, keys, need)).await?,
                 None => return Ok((answer, link.run.clone())),
             }
         }
@@ -127,7 +127,8 @@ impl<S: Store> Io<S> {
         lane.ok_or_else(|| Unavailable::new("Redis: no way to commit"))
     }
 
-    /// Does what a script needs first.
+    /// Does what a script needs first. Rare, and the largest of all futures here: callers box it, so
+    /// that each question of theirs is small.
     pub(crate) async fn satisfy(
         self: &Rc<Self>,
         conversation: &ConversationId,
