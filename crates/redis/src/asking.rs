@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     Durability,
     answer::{self, Need},
-    commit::{Lane, Writer},
+    commit::{Lane, Way, Writer},
     io::{ELSEWHERE_PAUSE, Io},
     link::{Call, CallError, Link, Run},
     meta::Meta,
@@ -39,14 +39,19 @@ impl<S: Store> Io<S> {
                 "Redis at {label} uses more memory than it may: what waits there has to be stored first"
             )));
         }
-        match self.durability {
-            Durability::Local => Ok(Writer::Local(node.link().await?)),
+        let way = match self.durability {
+            Durability::Local => Way::Local(node.link().await?),
             Durability::Replicated => {
                 let lane = self.lane(partition)?;
                 let link = lane.link().await?;
-                Ok(Writer::Replicated { lane, link })
+                Way::Replicated { lane, link }
             }
-        }
+        };
+        Ok(Writer {
+            way,
+            has_store: self.store.is_some(),
+            speech: self.shards.speech(),
+        })
     }
 
     /// Asks what may be asked again, until there is an answer.
