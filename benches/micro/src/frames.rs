@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use parlance_core::{clock::Mono, room::FrameSink};
-use parlance_gateway::frame::{FrameReader, FrameWriter};
+use parlance_gateway::frame::{Event, FrameReader, FrameWriter};
 use parlance_protocol::limits;
 
 use crate::{CONTENT, Piece, warm};
@@ -17,6 +17,8 @@ struct Read {
     reads: Vec<Vec<u8>>,
     buffer: Vec<u8>,
     reader: FrameReader,
+    /// How many came out so far.
+    texts: usize,
 }
 
 impl Piece for Read {
@@ -30,37 +32,41 @@ impl Piece for Read {
                 .next(&mut input, limits::FRAME_BYTES, Mono(1))
                 .expect("only legal frames are read")
             {
-                black_box(&event);
+                self.texts += usize::from(matches!(black_box(&event), Event::Text(_)));
             }
         }
     }
 }
 
-fn read(reads: Vec<Vec<u8>>) -> Box<dyn Piece> {
+fn read(reads: Vec<Vec<u8>>, texts: usize) -> Box<dyn Piece> {
     let longest = reads.iter().map(Vec::len).max().unwrap_or_default();
-    warm(Read {
+    let mut piece = Read {
         reads,
         buffer: vec![0; longest],
         reader: FrameReader::default(),
-    })
+        texts: 0,
+    };
+    piece.run();
+    assert_eq!(piece.texts, texts, "not all was read");
+    warm(piece)
 }
 
 /// One frame, as a quiet client sends it.
 #[must_use]
 pub fn read_a_small_frame() -> Box<dyn Piece> {
-    read(vec![masked(CONTENT)])
+    read(vec![masked(CONTENT)], 1)
 }
 
 /// A hundred frames in one read, as a busy client's pile up.
 #[must_use]
 pub fn read_joined_frames() -> Box<dyn Piece> {
-    read(vec![masked(CONTENT).repeat(100)])
+    read(vec![masked(CONTENT).repeat(100)], 100)
 }
 
 /// The longest frame, in one read.
 #[must_use]
 pub fn read_a_frame_of_64_kib() -> Box<dyn Piece> {
-    read(vec![masked(&"a".repeat(limits::FRAME_BYTES))])
+    read(vec![masked(&"a".repeat(limits::FRAME_BYTES))], 1)
 }
 
 /// One frame that comes in two reads.
@@ -68,7 +74,7 @@ pub fn read_a_frame_of_64_kib() -> Box<dyn Piece> {
 pub fn read_a_frame_in_two_reads() -> Box<dyn Piece> {
     let mut first = masked(CONTENT);
     let second = first.split_off(first.len() / 2);
-    read(vec![first, second])
+    read(vec![first, second], 1)
 }
 
 /// A whole text message as a client sends it.
@@ -114,9 +120,12 @@ impl Piece for Write {
 /// So many frames of usual length, for one write.
 #[must_use]
 pub fn write_frames(count: usize) -> Box<dyn Piece> {
-    warm(Write {
+    let mut piece = Write {
         text: Bytes::from(CONTENT.repeat(2)),
         count,
         writer: FrameWriter::default(),
-    })
+    };
+    piece.run();
+    assert_eq!(piece.writer.texts(), count as u64, "not all was written");
+    warm(piece)
 }
