@@ -62,7 +62,7 @@ bench-baseline: tools ## write what is counted now as the baseline of bench-chec
 
 .PHONY: bench-micro
 bench-micro: ## time the same pieces; pass a part of a name or options as ARGS="…"
-	cargo bench --locked -p parlance-micro --bench time -- $(ARGS)
+	cargo bench --locked -p parlance-micro --profile counts --bench time -- $(ARGS)
 
 .PHONY: tools
 tools:
