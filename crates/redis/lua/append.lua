@@ -264,10 +264,7 @@ end
 local all, keys_at, args_at = {}, 0, 1
 while args_at < #ARGV do
   local events = tonumber(ARGV[args_at + 1])
-  -- What goes wrong with one conversation must not leave the others without their answers.
-  local is_done, answer = pcall(append, keys_at, args_at, events)
-  if not is_done and type(answer) ~= 'table' then answer = {err = 'ERR ' .. tostring(answer)} end
-  all[#all + 1] = answer
+  all[#all + 1] = apart(append, keys_at, args_at, events)
   keys_at = keys_at + FIXED_KEYS + events
   args_at = args_at + PER_CONVERSATION + events * PER_EVENT
 end

@@ -69,3 +69,11 @@ end
 local function is_above(id, k, other_id, other_k)
   return id > other_id or (id == other_id and k > other_k)
 end
+
+-- What a function gives, or its error as an answer: what goes wrong with one part of a call must not
+-- leave the others without theirs.
+local function apart(act, ...)
+  local is_done, answer = pcall(act, ...)
+  if is_done or type(answer) == 'table' then return answer end
+  return {err = 'ERR ' .. tostring(answer)}
+end

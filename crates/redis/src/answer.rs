@@ -2,7 +2,7 @@
 
 use redis::Value;
 
-use crate::link::CallError;
+use crate::link::{CallError, error_of};
 
 /// A text.
 pub(crate) fn text(value: Value) -> Result<String, CallError> {
@@ -24,6 +24,12 @@ pub(crate) fn list(value: Value) -> Result<Vec<Value>, CallError> {
         return Ok(values);
     }
     Err(unexpected(&format!("{value:?}")))
+}
+
+/// A list whose parts are answers of their own, errors among them.
+pub(crate) fn each(value: Value) -> Result<Vec<Result<Value, CallError>>, CallError> {
+    let one = |value: Value| value.extract_error().map_err(error_of);
+    Ok(list(value)?.into_iter().map(one).collect())
 }
 
 /// A whole number.

@@ -86,6 +86,7 @@ pub(crate) async fn renew<S: Store>(io: &Rc<Io<S>>, ttl: Duration) -> Result<(),
 /// The users of this gateway may come back to another one for a while.
 pub(crate) async fn leave<S: Store>(io: &Rc<Io<S>>) -> Result<(), Unavailable> {
     io.is_leaving.set(true);
+    receipts::advance(io, io.moves.take()).await;
     renew(io, IN_TRANSIT).await
 }
 
@@ -148,9 +149,7 @@ async fn repair<S: Store>(io: &Rc<Io<S>>) {
             }
         });
         join_all(all).await;
-        for advance in io.owed.take() {
-            tokio::task::spawn_local(receipts::advance(Rc::clone(io), advance));
-        }
+        receipts::advance(io, io.owed.take()).await;
         for conversation in io.dropped.take() {
             let keys = Keys::of(&conversation);
             let mut publish = cmd(io.shards.speech().publish());

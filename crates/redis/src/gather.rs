@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     answer,
-    link::{Call, CallError, Link, error_of},
+    link::{Call, CallError, Link},
     scripts,
     shard_map::Speech,
 };
@@ -89,12 +89,6 @@ pub(crate) fn call<'a>(
     )
 }
 
-/// What the script answers, part by part.
-pub(crate) fn answers(answer: Value) -> Result<Vec<Result<Value, CallError>>, CallError> {
-    let of_part = |value: Value| value.extract_error().map_err(error_of);
-    Ok(answer::list(answer)?.into_iter().map(of_part).collect())
-}
-
 impl Gathering {
     /// Appends over `link`, whose gathering this is. Parts of one node go together, of a cluster
     /// only those of one partition, which is one slot.
@@ -151,7 +145,7 @@ async fn settle(link: &Link, mode: &str, group: Vec<(Part, Answer)>) {
         let call = call(&link.run.0, mode, group.iter().map(|(part, _)| part));
         link.call(&call).await
     };
-    let results = match answer.and_then(answers) {
+    let results = match answer.and_then(answer::each) {
         Ok(results) if results.len() == group.len() => results,
         Ok(_) => vec![Err(answer::unexpected("another number of answers")); group.len()],
         Err(error) => vec![Err(error); group.len()],

@@ -33,7 +33,7 @@ use crate::{
     holders::KEPT,
     io::Io,
     link::{Call, CallError, Link},
-    owed::{Advance, Dropped},
+    owed::{Advance, Dropped, Moves, Put},
     partition::{Keys, partition_of},
     receipts, scripts,
     subscriber::Wish,
@@ -59,6 +59,7 @@ pub struct Handle<S: Store> {
     pub(crate) feed: FeedId,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) dropped: Arc<Dropped>,
+    pub(crate) moves: Arc<Moves>,
 }
 
 impl<S: Store> Clone for Handle<S> {
@@ -68,6 +69,7 @@ impl<S: Store> Clone for Handle<S> {
             feed: self.feed,
             inbox: Arc::clone(&self.inbox),
             dropped: Arc::clone(&self.dropped),
+            moves: Arc::clone(&self.moves),
         }
     }
 }
@@ -405,11 +407,19 @@ impl<S: Store> Receipts for Handle<S> {
             at,
             listed,
         };
-        let sent = self.send(move |io| {
-            tokio::task::spawn_local(receipts::advance(Rc::clone(io), advance));
-        });
-        if let Err(error) = sent {
-            tracing::debug!(%error, "a cursor was dropped: its next move repairs it");
+        match self.moves.put(advance) {
+            Put::Behind => {}
+            Put::Dropped => tracing::debug!("too many cursors wait: one was dropped"),
+            Put::First => {
+                let sent = self.send(|io| {
+                    tokio::task::spawn_local(receipts::advance_soon(Rc::clone(io)));
+                });
+                if let Err(error) = sent {
+                    // Or else nobody would be told of the next ones either.
+                    self.moves.take();
+                    tracing::debug!(%error, "cursors were dropped: their next moves repair them");
+                }
+            }
         }
     }
 

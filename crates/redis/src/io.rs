@@ -28,7 +28,7 @@ use crate::{
     epochs::Opener,
     holders::{Holders, Leases},
     node::Node,
-    owed::{Dropped, OwedCursors},
+    owed::{Dropped, Moves, OwedCursors},
     partition::{self, partition_of},
     shard_map::ShardMap,
     subscriber::{Subscriber, Wish},
@@ -60,6 +60,7 @@ pub(crate) struct Io<S: Store> {
     pub(crate) leases: Leases,
     pub(crate) owed: OwedCursors,
     pub(crate) dropped: Arc<Dropped>,
+    pub(crate) moves: Arc<Moves>,
     pub(crate) metrics: RedisMetrics,
     /// Ephemerals that were sent and not answered.
     pub(crate) passing: Cell<usize>,
@@ -97,6 +98,7 @@ impl Health {
 pub(crate) struct Shared {
     pub(crate) table: Arc<Table>,
     pub(crate) dropped: Arc<Dropped>,
+    pub(crate) moves: Arc<Moves>,
     pub(crate) health: Arc<Health>,
 }
 
@@ -105,6 +107,7 @@ impl Shared {
         Self {
             table: Arc::new(Table::new()),
             dropped: Arc::new(Dropped::new()),
+            moves: Arc::default(),
             health: Arc::new(Health::default()),
         }
     }
@@ -129,6 +132,7 @@ impl<S: Store> Io<S> {
             leases: Leases::default(),
             owed: OwedCursors::default(),
             dropped: shared.dropped,
+            moves: shared.moves,
             metrics: RedisMetrics::register(),
             passing: Cell::new(0),
             is_leaving: Cell::new(false),

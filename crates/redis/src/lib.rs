@@ -198,6 +198,7 @@ impl<S: Store> Backend for Redis<S> {
             feed,
             inbox: Arc::clone(&inbox),
             dropped: Arc::clone(&self.shared.dropped),
+            moves: Arc::clone(&self.shared.moves),
         };
         let jobs = self.jobs.clone();
         let end = move || {

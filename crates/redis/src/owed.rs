@@ -25,6 +25,40 @@ pub(crate) struct Advance {
     pub(crate) listed: Arc<[MessageId]>,
 }
 
+/// Moves of cursors on their way from the shards to the I/O thread.
+#[derive(Debug, Default)]
+pub(crate) struct Moves(Mutex<Vec<Advance>>);
+
+/// What became of a move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Put {
+    /// It waits, and nobody was told to take it yet.
+    First,
+    /// It goes with others that wait.
+    Behind,
+    /// Too many wait. The next move of that user repairs it.
+    Dropped,
+}
+
+impl Moves {
+    pub(crate) fn put(&self, advance: Advance) -> Put {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.len() >= CURSORS {
+            return Put::Dropped;
+        }
+        waiting.push(advance);
+        if waiting.len() == 1 {
+            Put::First
+        } else {
+            Put::Behind
+        }
+    }
+
+    pub(crate) fn take(&self) -> Vec<Advance> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// Cursors that Redis did not take.
 #[derive(Default)]
 pub(crate) struct OwedCursors {

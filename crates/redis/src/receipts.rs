@@ -1,20 +1,24 @@
 //! Read and delivered cursors.
 
-use std::{rc::Rc, time::Duration};
+use std::{collections::HashMap, fmt::Display, rc::Rc, time::Duration};
 
+use futures_util::future::join_all;
 use parlance_core::{
     ports::{Cursor, Unavailable},
     store::Store,
 };
 use parlance_protocol::{ConversationId, MessageId, UserId};
+use redis::Value;
+use tokio::time::sleep;
 
 use crate::{
     answer,
     io::Io,
-    link::{Call, Link},
+    link::{Call, CallError, Link},
     owed::Advance,
-    partition::Keys,
+    partition::{Keys, partition_of},
     scripts,
+    shard_map::Speech,
     time::millis,
     wire,
 };
@@ -23,34 +27,94 @@ use crate::{
 /// wait for it elsewhere.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
+/// Moves within this go together. Nobody sees the difference, and each for itself would cost as much as
+/// a message: threads woken here, a call there, a push to everybody.
+const GATHERED_FOR: Duration = Duration::from_millis(20);
+
 /// Cursors of one call that are put back, so that no call keeps Redis for long.
 const RECALLED_PER_CALL: usize = 500;
 
-/// Moves a cursor; what Redis does not take is kept for later.
-pub(crate) async fn advance<S: Store>(io: Rc<Io<S>>, advance: Advance) {
-    if let Err(error) = try_advance(&io, &advance).await {
+/// Moves of one call, so that no call keeps Redis for long.
+const MOVES_PER_CALL: usize = 64;
+
+/// Takes the moves that shards gave, a moment after the first of them.
+pub(crate) async fn advance_soon<S: Store>(io: Rc<Io<S>>) {
+    sleep(GATHERED_FOR).await;
+    let moves = io.moves.take();
+    advance(&io, moves).await;
+}
+
+/// Moves cursors; what Redis does not take is kept for later.
+pub(crate) async fn advance<S: Store>(io: &Rc<Io<S>>, moves: Vec<Advance>) {
+    let groups = grouped(io, moves);
+    let calls = groups.iter().flat_map(|group| group.chunks(MOVES_PER_CALL));
+    join_all(calls.map(|some| advance_some(io, some))).await;
+}
+
+/// What may go in one call: what is on one node, of a cluster in one slot.
+fn grouped<S: Store>(io: &Io<S>, moves: Vec<Advance>) -> Vec<Vec<Advance>> {
+    let place = |partition| match io.shards.speech() {
+        Speech::Plain => io.node(partition).ok().map(|node| node.label.clone()),
+        Speech::Sharded => Some(partition.0.to_string()),
+    };
+    let mut groups: HashMap<Option<String>, Vec<Advance>> = HashMap::new();
+    for one in moves {
+        let place = place(partition_of(&one.conversation));
+        groups.entry(place).or_default().push(one);
+    }
+    groups.into_values().collect()
+}
+
+async fn advance_some<S: Store>(io: &Rc<Io<S>>, moves: &[Advance]) {
+    let keep = |one: &Advance, error: &dyn Display| {
         tracing::debug!(%error, "a cursor waits");
-        io.owed.keep(advance);
+        io.owed.keep(one.clone());
+    };
+    match try_advance(io, moves).await {
+        Ok(results) => {
+            for (one, result) in moves.iter().zip(results) {
+                if let Err(error) = result {
+                    keep(one, &error);
+                }
+            }
+        }
+        Err(error) => moves.iter().for_each(|one| keep(one, &error)),
     }
 }
 
-async fn try_advance<S: Store>(io: &Rc<Io<S>>, advance: &Advance) -> Result<(), Unavailable> {
-    let keys = Keys::of(&advance.conversation);
-    let link = io.node(keys.partition)?.link().await?;
-    let moved = io.store.is_some().then_some(&*keys.moved);
-    let all = [&*keys.read, &*keys.delivered].into_iter().chain(moved);
-    let call = Call::of(&scripts::ADVANCE, all)
-        .with(advance.user.as_str())
-        .with(advance.cursor.delivered.get())
-        .with(advance.cursor.read.get())
+/// The script's answer to each, if it was called.
+async fn try_advance<S: Store>(
+    io: &Rc<Io<S>>,
+    moves: &[Advance],
+) -> Result<Vec<Result<Value, CallError>>, Unavailable> {
+    let Some(first) = moves.first() else {
+        return Ok(Vec::new());
+    };
+    let link = io.node(partition_of(&first.conversation))?.link().await?;
+    let all: Vec<(&Advance, Keys)> = moves
+        .iter()
+        .map(|one| (one, Keys::of(&one.conversation)))
+        .collect();
+    let has_store = io.store.is_some();
+    let names = all.iter().flat_map(|(_, keys)| {
+        let moved = has_store.then_some(&*keys.moved);
+        [&*keys.read, &*keys.delivered].into_iter().chain(moved)
+    });
+    let mut call = Call::of(&scripts::ADVANCE, names)
         .with(io.shards.speech().publish())
-        .with(&*keys.channel)
-        .with(advance.at.0)
-        .with(wire::listed(&advance.listed))
         .with(millis(KEPT))
-        .with(advance.conversation.as_str());
-    link.call(&call).await?;
-    Ok(())
+        .with(if has_store { "s" } else { "l" });
+    for (one, keys) in &all {
+        call = call
+            .with(one.user.as_str())
+            .with(one.cursor.delivered.get())
+            .with(one.cursor.read.get())
+            .with(&*keys.channel)
+            .with(one.at.0)
+            .with(wire::listed(&one.listed))
+            .with(one.conversation.as_str());
+    }
+    Ok(answer::each(link.call(&call).await?)?)
 }
 
 /// The highest `limit` of each kind, and those of `users`.

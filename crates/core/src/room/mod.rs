@@ -308,6 +308,7 @@ pub struct Room {
     receipts: Receipts,
     /// The sockets that are asked for a proof of receipt: of distinct users, the first that came.
     sampled: Vec<MemberKey>,
+    proof_round: ProofRound,
     empty_since: Option<Mono>,
     /// Members were asked to reconnect elsewhere.
     is_draining: bool,
@@ -317,6 +318,36 @@ pub struct Room {
 const SAMPLED: usize = 8;
 /// At least so long between two proofs, or two `stored` frames, of one socket.
 const PROOF_MS: u64 = 1_000;
+/// How many of them are asked within that time: one proves what all others wrote, another one what that
+/// one wrote. Only when these are silent are others of use.
+const PROOFS_PER_ROUND: u8 = 2;
+
+/// How many sockets were asked for a proof lately.
+#[derive(Debug, Default)]
+struct ProofRound {
+    begun: Option<Mono>,
+    asked: u8,
+}
+
+impl ProofRound {
+    /// When the next socket may be asked. `None`: at once.
+    fn waits_until(&self, now: Mono) -> Option<Mono> {
+        let ends = self.begun?.plus_ms(PROOF_MS);
+        (self.asked >= PROOFS_PER_ROUND && now < ends).then_some(ends)
+    }
+
+    /// A socket is asked.
+    fn ask(&mut self, now: Mono) {
+        let is_over = |begun: Mono| now.since_ms(begun) >= PROOF_MS;
+        if self.begun.is_none_or(is_over) {
+            *self = Self {
+                begun: Some(now),
+                asked: 0,
+            };
+        }
+        self.asked += 1;
+    }
+}
 
 impl Room {
     /// An empty room. Nothing happens until somebody joins.
@@ -344,6 +375,7 @@ impl Room {
             presence: Presence::default(),
             receipts: Receipts::default(),
             sampled: Vec::new(),
+            proof_round: ProofRound::default(),
             empty_since: Some(now.mono),
             is_draining: false,
         }
@@ -444,7 +476,10 @@ impl Room {
     pub fn member_deadline(&self, member: MemberKey, now: Now) -> Option<Mono> {
         let it = self.members.get(index(member))?;
         let again = |at: Option<Mono>| at.map_or(now.mono, |at| at.plus_ms(PROOF_MS));
-        let proof = self.owes_proof(member, it).then(|| again(it.pinged_at));
+        let round = self.proof_round.waits_until(now.mono);
+        let proof = self
+            .owes_proof(member, it)
+            .then(|| again(it.pinged_at).max(round.unwrap_or_default()));
         let stored = it
             .owed_stored
             .filter(|id| *id <= self.stored.id)

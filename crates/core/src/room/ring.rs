@@ -64,6 +64,13 @@ pub(crate) struct Item {
 }
 
 impl Item {
+    fn is_durable(&self) -> bool {
+        match self.kind {
+            Kind::Durable { .. } => true,
+            Kind::Passing(_) => false,
+        }
+    }
+
     fn is_message(&self, id: MessageId) -> bool {
         match self.kind {
             Kind::Durable { position, .. } => position == Position::of(id),
@@ -92,29 +99,44 @@ pub(crate) enum Kind {
     Passing(Audience),
 }
 
-/// The ring. Bounded by entries and by bytes of text.
+/// Whose the last messages are is known of so many: 24 kB in a room that is as busy.
+const WRITTEN_MAX: usize = 1_024;
+
+/// The ring. Bounded by events of the log, by all items, and by bytes of text.
 #[derive(Debug)]
 pub(crate) struct Ring {
     items: VecDeque<Item>,
+    /// How many of them are durable.
+    durable: usize,
+    /// Who wrote the last messages, the oldest first: what an author has to be told of reaches further
+    /// back than texts are worth keeping.
+    written: VecDeque<(MessageId, UserId)>,
+    /// All messages above this are in `written`.
+    written_above: MessageId,
     /// Of the items with these numbers, the oldest first.
     unstored: VecDeque<(u64, Unstored)>,
     first: u64,
     /// The texts of earlier items may show what is lost.
     stale_before: u64,
     bytes: usize,
-    max_items: usize,
+    max_durable: usize,
     max_bytes: usize,
 }
 
 impl Ring {
-    pub(crate) fn new(max_items: usize, max_bytes: usize) -> Self {
+    /// For so many events of the log. What passes may take as much room again: in a busy room each
+    /// message is followed by its status, which must not halve what the ring reaches back to.
+    pub(crate) fn new(max_durable: usize, max_bytes: usize) -> Self {
         Self {
             items: VecDeque::new(),
+            durable: 0,
+            written: VecDeque::new(),
+            written_above: MessageId::ZERO,
             unstored: VecDeque::new(),
             first: 0,
             stale_before: 0,
             bytes: 0,
-            max_items,
+            max_durable: max_durable.max(1),
             max_bytes,
         }
     }
@@ -131,16 +153,44 @@ impl Ring {
 
     pub(crate) fn push(&mut self, item: Item) {
         self.bytes += item.text.len();
+        self.durable += usize::from(item.is_durable());
+        self.note_author(&item);
         self.items.push_back(item);
-        while self.items.len() > self.max_items.max(1)
+        while self.durable > self.max_durable
+            || self.items.len() > 2 * self.max_durable
             || (self.bytes > self.max_bytes && self.items.len() > 1)
         {
             self.drop_oldest();
         }
     }
 
+    fn note_author(&mut self, item: &Item) {
+        let Kind::Durable {
+            position,
+            prev,
+            author,
+            ..
+        } = &item.kind
+        else {
+            return;
+        };
+        if position.k > 0 {
+            return;
+        }
+        if self.written.is_empty() {
+            self.written_above = prev.id;
+        }
+        self.written.push_back((position.id, author.clone()));
+        if self.written.len() > WRITTEN_MAX
+            && let Some((id, _)) = self.written.pop_front()
+        {
+            self.written_above = id;
+        }
+    }
+
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
+        self.written.clear();
         while !self.items.is_empty() {
             self.drop_oldest();
         }
@@ -151,6 +201,7 @@ impl Ring {
             return;
         };
         self.bytes -= item.text.len();
+        self.durable -= usize::from(item.is_durable());
         self.first += 1;
         let first = self.first;
         self.unstored.pop_front_if(|(seq, _)| *seq < first);
@@ -186,6 +237,7 @@ impl Ring {
         for item in &mut self.items {
             if matches!(item.kind, Kind::Durable { position, .. } if position > fork) {
                 self.bytes -= item.text.len();
+                self.durable -= 1;
                 // The numbers of the other items stay, and so do the sockets' places.
                 *item = Item {
                     text: Bytes::new(),
@@ -193,6 +245,7 @@ impl Ring {
                 };
             }
         }
+        while self.written.pop_back_if(|(id, _)| *id > fork.id).is_some() {}
         let kept = self.unstored.iter();
         let lost = kept.filter(|(_, kept)| kept.entry.position > fork).count();
         let lost = self.unstored.split_off(self.unstored.len() - lost);
@@ -276,7 +329,7 @@ impl Ring {
     }
 
     /// The newest messages of `author` in (`above`, `up_to`], at most `limit`, oldest first.
-    /// `None` when the ring does not reach back to `above` and holds fewer than `limit`.
+    /// `None` when it is not known here how far back to `above` they go, and there are fewer.
     pub(crate) fn authored(
         &self,
         author: &UserId,
@@ -284,28 +337,13 @@ impl Ring {
         up_to: MessageId,
         limit: usize,
     ) -> Option<Vec<MessageId>> {
-        let mut found = Vec::new();
-        let mut reached = false;
-        for item in self.items.iter().rev() {
-            let Kind::Durable {
-                position,
-                prev,
-                author: by,
-                ..
-            } = &item.kind
-            else {
-                continue;
-            };
-            let wanted = position.k == 0 && above < position.id && position.id <= up_to;
-            if wanted && by == author {
-                found.push(position.id);
-            }
-            reached = prev.id <= above;
-            if reached || found.len() == limit {
-                break;
-            }
-        }
-        if !reached && found.len() < limit {
+        let newest_first = self.written.iter().rev();
+        let wanted = newest_first
+            .take_while(|(id, _)| *id > above)
+            .filter(|(id, by)| *id <= up_to && by == author);
+        let mut found: Vec<_> = wanted.map(|(id, _)| *id).take(limit).collect();
+        let is_complete = !self.written.is_empty() && self.written_above <= above;
+        if !is_complete && found.len() < limit {
             return None;
         }
         found.reverse();
@@ -371,6 +409,24 @@ mod tests {
     }
 
     #[test]
+    fn what_passes_pushes_no_event_out_before_it_is_as_much_as_the_events() {
+        let passing = || Item {
+            text: Bytes::from_static(b"typing"),
+            kind: Kind::Passing(Audience {
+                layer: Layer::Any,
+                users: Users::All,
+            }),
+        };
+        let mut ring = ring_of(1..=4, 4);
+        for _ in 0..4 {
+            ring.push(passing());
+        }
+        assert_eq!((ring.first(), ring.durable_from(0)), (0, 4));
+        ring.push(passing());
+        assert_eq!((ring.first(), ring.durable_from(0)), (1, 3));
+    }
+
+    #[test]
     fn an_edit_that_stands_after_a_delete_puts_no_text_back() {
         let id = MessageId::new(1).unwrap();
         let sender = UserId::new("ann").unwrap();
@@ -412,17 +468,25 @@ mod tests {
 
     #[test]
     fn the_messages_of_an_author_are_found_or_known_to_be_incomplete() {
-        let ring = ring_of(1..=10, 6);
+        let newest = WRITTEN_MAX as u64 + 4;
+        let ring = ring_of(1..=newest, 6);
         let odd = UserId::new("odd").unwrap();
         let id = |n| MessageId::new(n).unwrap();
-        assert_eq!(
-            ring.authored(&odd, id(5), id(10), 50),
-            Some(vec![id(7), id(9)])
-        );
-        assert_eq!(ring.authored(&odd, id(2), id(10), 50), None);
-        assert_eq!(
-            ring.authored(&odd, id(2), id(10), 2),
-            Some(vec![id(7), id(9)])
-        );
+        let authored = |above, limit| ring.authored(&odd, id(above), id(newest), limit);
+        let last_two = vec![id(newest - 3), id(newest - 1)];
+        assert_eq!(authored(newest - 5, 50), Some(last_two.clone()));
+        assert_eq!(authored(4, 5000).map(|all| all[0]), Some(id(5)));
+        assert_eq!(authored(3, 5000), None);
+        assert_eq!(authored(3, 2), Some(last_two));
+        assert_eq!(Ring::new(6, 100).authored(&odd, id(0), id(9), 1), None);
+    }
+
+    #[test]
+    fn a_lost_message_has_no_author_any_more() {
+        let mut ring = ring_of(1..=9, 6);
+        ring.lose_above(at(6, 0));
+        let odd = UserId::new("odd").unwrap();
+        let id = |n| MessageId::new(n).unwrap();
+        assert_eq!(ring.authored(&odd, id(3), id(9), 50), Some(vec![id(5)]));
     }
 }

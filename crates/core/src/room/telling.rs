@@ -518,7 +518,8 @@ impl Room {
             }
         }
         if owes_proof && let Some(up_to) = member.provable() {
-            if due(member.pinged_at) {
+            if due(member.pinged_at) && self.proof_round.waits_until(cx.now.mono).is_none() {
+                self.proof_round.ask(cx.now.mono);
                 let nonce = (cx.random)().to_be_bytes();
                 member.proof = Some(Proof { nonce, up_to });
                 member.pinged_at = Some(cx.now.mono);

@@ -3,12 +3,18 @@
 //! Deadlines move far more often than they pass, so an entry is never searched and taken out:
 //! whoever arms a timer remembers the earliest instant that stands in the heap for it, and an entry
 //! of another instant is passed over when it comes up.
+//!
+//! What falls due within one [`TICK_MS`] comes up together: a shard that thousands of receipts and
+//! heartbeats wake one by one does little else. Nothing here is as exact as that.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use parlance_core::clock::Mono;
 
 use super::{ConnKey, RoomKey};
+
+/// Deadlines are moved back to the next multiple of this.
+const TICK_MS: u64 = 32;
 
 /// Whose deadline it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,8 +34,9 @@ pub(super) struct Timers {
 pub(super) struct Armed(Option<Mono>);
 
 impl Timers {
-    /// Makes sure that `due` comes up at `at` at the latest.
+    /// Makes sure that `due` comes up at the tick behind `at` at the latest.
     pub(super) fn arm(&mut self, armed: &mut Armed, at: Mono, due: Due) {
+        let at = Mono(at.0.next_multiple_of(TICK_MS));
         if armed.0.is_none_or(|standing| at < standing) {
             armed.0 = Some(at);
             self.heap.push(Reverse((at, due)));
@@ -70,14 +77,24 @@ mod tests {
         let mut timers = Timers::default();
         let mut armed = Armed::default();
         let due = Due::Conn(ConnKey(7));
-        timers.arm(&mut armed, Mono(20), due);
-        timers.arm(&mut armed, Mono(10), due);
-        timers.arm(&mut armed, Mono(15), due);
-        assert_eq!(timers.pop(Mono(9)), None);
-        assert_eq!(timers.pop(Mono(10)), Some((Mono(10), due)));
-        assert!(armed.fires(Mono(10)));
-        assert_eq!(timers.pop(Mono(30)), Some((Mono(20), due)));
-        assert!(!armed.fires(Mono(20)));
+        timers.arm(&mut armed, Mono(80), due);
+        timers.arm(&mut armed, Mono(40), due);
+        timers.arm(&mut armed, Mono(70), due);
+        assert_eq!(timers.pop(Mono(63)), None);
+        assert_eq!(timers.pop(Mono(64)), Some((Mono(64), due)));
+        assert!(armed.fires(Mono(64)));
+        assert_eq!(timers.pop(Mono(100)), Some((Mono(96), due)));
+        assert!(!armed.fires(Mono(96)));
         assert_eq!(timers.next(), None);
+    }
+
+    #[test]
+    fn what_falls_due_at_about_the_same_time_comes_up_together() {
+        let mut timers = Timers::default();
+        for (key, at) in [(1, 33), (2, 50), (3, 64), (4, 65)] {
+            timers.arm(&mut Armed::default(), Mono(at), Due::Conn(ConnKey(key)));
+        }
+        let together = std::iter::from_fn(|| timers.pop(Mono(64))).count();
+        assert_eq!((together, timers.next()), (3, Some(Mono(96))));
     }
 }
