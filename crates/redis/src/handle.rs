@@ -278,6 +278,7 @@ impl<S: Store> Bus for Handle<S> {
     fn publish(&self, conversation: &ConversationId, ephemeral: Ephemeral) {
         let of = conversation.clone();
         self.pass(conversation, move |io| {
+            receipts::advance_now(&io);
             let keys = Keys::of(&of);
             let mut publish = cmd(io.shards.speech().publish());
             publish.arg(&keys.channel).arg(wire::ephemeral(&ephemeral));
@@ -429,7 +430,10 @@ impl<S: Store> Receipts for Handle<S> {
         user: &UserId,
     ) -> impl Future<Output = Result<Cursor, Unavailable>> + 'static {
         let (conversation, user) = (conversation.clone(), user.clone());
-        self.ask(async move |io| receipts::cursor(&io, &conversation, &user).await)
+        self.ask(move |io| {
+            receipts::advance_now(&io);
+            async move { receipts::cursor(&io, &conversation, &user).await }
+        })
     }
 
     fn cursors(
@@ -438,6 +442,9 @@ impl<S: Store> Receipts for Handle<S> {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<(UserId, Cursor)>, Unavailable>> + 'static {
         let conversation = conversation.clone();
-        self.ask(async move |io| receipts::cursors(&io, &conversation, limit).await)
+        self.ask(move |io| {
+            receipts::advance_now(&io);
+            async move { receipts::cursors(&io, &conversation, limit).await }
+        })
     }
 }

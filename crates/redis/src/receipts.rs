@@ -44,6 +44,15 @@ pub(crate) async fn advance_soon<S: Store>(io: Rc<Io<S>>) {
     advance(&io, moves).await;
 }
 
+/// Takes them now, before something else of a shard that has to come behind them.
+pub(crate) fn advance_now<S: Store>(io: &Rc<Io<S>>) {
+    let moves = io.moves.take();
+    if !moves.is_empty() {
+        let io = Rc::clone(io);
+        tokio::task::spawn_local(async move { advance(&io, moves).await });
+    }
+}
+
 /// Moves cursors; what Redis does not take is kept for later.
 pub(crate) async fn advance<S: Store>(io: &Rc<Io<S>>, moves: Vec<Advance>) {
     let groups = grouped(io, moves);
