@@ -107,8 +107,9 @@ impl Drop for Server {
 }
 
 fn start_floor() -> anyhow::Result<Server> {
-    let program = std::env::current_exe()?.with_file_name("raw-send");
+    let program = std::env::current_exe()?.with_file_name("raw");
     let mut child = Command::new(&program)
+        .arg("send")
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("starting {}: build it with this package", program.display()))?;
