@@ -7,6 +7,7 @@
 //! What the log costs Redis is measured in the same way, without a gateway around it; so is what a
 //! store behind it costs, but without pinning.
 
+mod floor;
 mod redis;
 mod servers;
 mod store;
@@ -15,7 +16,13 @@ use std::{io::Write as _, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser;
-use parlance_loadgen::{fanout, process, storm};
+use parlance_loadgen::{
+    Arrival, Control, Target,
+    fanout::{self, Fanout, Pace},
+    process,
+    report::{BUSY, Report},
+    storm::{self, Storm},
+};
 use servers::{Kind, Server};
 
 /// Measures fan-out, idle memory, Redis and the store. Example: `bench --rounds 3`,
@@ -120,7 +127,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn measure_fanout(arguments: &Arguments) -> anyhow::Result<()> {
-    let mut reports: Vec<Vec<fanout::Report>> = vec![Vec::new(); Kind::ALL.len()];
+    let mut reports: Vec<Vec<Report>> = vec![Vec::new(); Kind::ALL.len()];
     for round in 1..=arguments.rounds {
         for (kind, reports) in Kind::ALL.iter().zip(&mut reports) {
             say(&format!(
@@ -135,27 +142,25 @@ fn measure_fanout(arguments: &Arguments) -> anyhow::Result<()> {
     print_fanout(arguments, &reports)
 }
 
-fn one_fanout(kind: Kind, arguments: &Arguments) -> anyhow::Result<fanout::Report> {
+fn one_fanout(kind: Kind, arguments: &Arguments) -> anyhow::Result<Report> {
     let server = Server::start(kind)?;
     for pid in server.pids() {
         process::pin_process(pid, SERVER_CORE)?;
     }
-    let load = fanout::Fanout {
-        address: server.address(),
+    let load = Fanout {
         rooms: arguments.rooms,
         members: arguments.members,
-        window: arguments.window,
+        pace: Pace::Window(arguments.window * arguments.rooms),
         content_bytes: 64,
         warm_up: Duration::from_secs(1),
         measured: Duration::from_secs(arguments.seconds),
-        server_pids: server.pids(),
     };
-    fanout::run(&load, |room, member| {
-        server.path(room, &format!("user-{room}-{member}"))
-    })
+    let dialect = server.dialect();
+    let target = Target::new(server.address(), &*dialect).watching(server.watched());
+    Ok(fanout::run(&target, &load, &mut Control::default())?)
 }
 
-fn print_fanout(arguments: &Arguments, reports: &[Vec<fanout::Report>]) -> anyhow::Result<()> {
+fn print_fanout(arguments: &Arguments, reports: &[Vec<Report>]) -> anyhow::Result<()> {
     let Arguments {
         rooms,
         members,
@@ -172,12 +177,13 @@ fn print_fanout(arguments: &Arguments, reports: &[Vec<fanout::Report>]) -> anyho
         "{:<22} {:>13} {:>8} {:>11} {:>10} {:>10} {:>9} {:>9}",
         "server", "deliveries/s", "ratio", "us/delivery", "p50 ms", "p99 ms", "missing", "doubled"
     )?;
-    let floor = median(&reports[0], fanout::Report::deliveries_per_second);
+    let floor = median(&reports[0], Report::per_second);
     for (kind, reports) in Kind::ALL.iter().zip(reports) {
-        let rate = median(reports, fanout::Report::deliveries_per_second);
+        let rate = median(reports, Report::per_second);
         let quantile = |q: f64| {
             median(reports, |report| {
-                report.latency_us.value_at_quantile(q) as f64 / 1_000.0
+                let last = report.times("last delivery");
+                last.map_or(f64::NAN, |us| us.value_at_quantile(q) as f64 / 1_000.0)
             })
         };
         writeln!(
@@ -186,24 +192,24 @@ fn print_fanout(arguments: &Arguments, reports: &[Vec<fanout::Report>]) -> anyho
             kind.name(),
             rate,
             rate / floor,
-            median(reports, fanout::Report::server_us_per_delivery),
+            median(reports, Report::us_per_unit),
             quantile(0.5),
             quantile(0.99),
-            reports.iter().map(|report| report.missing).sum::<u64>(),
-            reports.iter().map(|report| report.duplicates).sum::<u64>(),
+            reports.iter().map(|r| r.verdict.missing).sum::<u64>(),
+            reports.iter().map(|r| r.verdict.duplicate).sum::<u64>(),
         )?;
         if *kind == Kind::OnRedis {
             let of_process =
-                |process| median(reports, |r| r.us_per_message(process).unwrap_or(f64::NAN));
+                |label| median(reports, |r| r.us_per_message(label).unwrap_or(f64::NAN));
             writeln!(
                 out,
                 "  of it Redis: {:.2} us per message, {:.2} of what the gateway uses",
-                of_process(1),
-                of_process(1) / of_process(0)
+                of_process("redis"),
+                of_process("redis") / of_process("server")
             )?;
         }
-        let busy = median(reports, fanout::Report::generator_busy);
-        if busy > 0.9 {
+        let busy = median(reports, Report::generator_busy);
+        if busy >= BUSY {
             writeln!(
                 out,
                 "  the generator used {busy:.2} of its core: it was the bottleneck"
@@ -219,25 +225,24 @@ fn measure_idle(arguments: &Arguments) -> anyhow::Result<()> {
         "idle: opening {} connections",
         arguments.connections
     ))?;
-    let hold = Duration::from_secs(3);
-    let report = storm::run(
-        server.address(),
-        server.pid(),
-        arguments.connections,
-        hold,
-        |index| {
-            // Two members in each conversation, each a user of its own.
-            server.path(index / 2, &format!("user-{index}"))
-        },
-    )?;
+    // Two members in each conversation, each a user of its own.
+    let load = Storm {
+        rooms: arguments.connections / 2,
+        members: 2,
+        arrival: Arrival::AtOnce(64),
+        hold: Duration::from_secs(3),
+    };
+    let dialect = server.dialect();
+    let target = Target::new(server.address(), &*dialect).watching(server.watched());
+    let report = storm::run(&target, &load, &mut Control::default())?;
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
         "\nidle, {} authenticated connections, two in each conversation: {:.2} kB resident each \
          (at most 3, better 1.6); {:.0} us of the server's CPU to connect one",
         report.connections,
-        report.bytes_per_connection() / 1_000.0,
-        report.server_cpu.as_secs_f64() * 1e6 / report.connections as f64,
+        report.bytes_per_connection().unwrap_or(f64::NAN) / 1_000.0,
+        report.us_per_unit(),
     )?;
     Ok(())
 }

@@ -7,7 +7,14 @@ use std::{
 };
 
 use anyhow::Context as _;
+use parlance_loadgen::{
+    Watched,
+    dialect::{Dialect, Seat},
+    parlance::{self as loadgen, Layer},
+};
 use parlance_testkit::{redis::Redis, server::Parlance, tokens::Claims};
+
+use crate::floor::Floor;
 
 /// What is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,15 +91,27 @@ impl Server {
         std::iter::once(self.pid()).chain(redis).collect()
     }
 
-    /// The path, with its token, of `user` in conversation number `room`.
-    pub(crate) fn path(&self, room: usize, user: &str) -> String {
+    /// Who is loaded, and how it is spoken to.
+    pub(crate) fn dialect(&self) -> Box<dyn Dialect + '_> {
         match self {
-            Self::Floor { .. } => format!("/conversations/room-{room}/"),
+            Self::Floor { .. } => Box::new(Floor),
             Self::Gateway(gateway, _) => {
-                let token = gateway.mint(&Claims::of(user));
-                format!("/conversations/room-{room}/?token={token}")
+                let path = |Seat { room, member }: Seat| {
+                    let token = gateway.mint(&Claims::of(&format!("user-{room}-{member}")));
+                    format!("/conversations/room-{room}/?token={token}")
+                };
+                Box::new(loadgen::Parlance::new(Layer::Extended, "bench", path))
             }
         }
+    }
+
+    /// Its processes, as reports name them.
+    pub(crate) fn watched(&self) -> impl Iterator<Item = Watched> {
+        let labels = ["server", "redis"].into_iter();
+        labels.zip(self.pids()).map(|(label, pid)| Watched {
+            label: label.to_owned(),
+            pid,
+        })
     }
 }
 

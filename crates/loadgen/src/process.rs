@@ -1,6 +1,9 @@
-//! What a process costs, read from the kernel.
+//! What a process costs, read from the kernel, and where and how urgently it runs.
+//!
+//! Clocks of processes are read from `/proc`, which counts in ticks (a hundredth of a second): enough for
+//! a server over some seconds. The generator's own clock is finer.
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use anyhow::Context as _;
 use rustix::process::Pid;
@@ -21,6 +24,14 @@ pub fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
     Ok(Duration::from_secs_f64(
         total.context("a stat line has times")? as f64 / per_second as f64,
     ))
+}
+
+/// The CPU time of this process so far.
+#[must_use]
+pub fn own_cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// The resident memory of process `pid`, in bytes.
@@ -61,6 +72,38 @@ pub fn pin_process(pid: u32, core: usize) -> anyhow::Result<()> {
         pin_thread(Some(thread.context("a thread is a number")?), core)?;
     }
     Ok(())
+}
+
+/// What became of asking for real-time priority.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Urgency {
+    /// All threads of the process come before those of ordinary processes.
+    Realtime,
+    /// They do not, and this is why.
+    Ordinary(String),
+}
+
+/// Asks for round-robin real-time scheduling (`SCHED_RR`, lowest priority) for all threads of process
+/// `pid`, by the system's `chrt`. Where that is not allowed or not there, everything stays as it was.
+#[must_use]
+pub fn make_realtime(pid: u32) -> Urgency {
+    let pid_text = pid.to_string();
+    let asked = Command::new("chrt")
+        .args(["--all-tasks", "--rr", "--pid", "1", &pid_text])
+        .output();
+    match asked {
+        Ok(done) if done.status.success() => Urgency::Realtime,
+        Ok(done) => {
+            let said = String::from_utf8_lossy(&done.stderr);
+            Urgency::Ordinary(format!(
+                "process {pid} stays at ordinary priority: {}",
+                said.trim()
+            ))
+        }
+        Err(error) => Urgency::Ordinary(format!(
+            "process {pid} stays at ordinary priority: running chrt: {error}"
+        )),
+    }
 }
 
 fn pin_thread(thread: Option<Pid>, core: usize) -> anyhow::Result<()> {
