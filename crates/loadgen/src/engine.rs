@@ -44,7 +44,8 @@ pub(crate) struct Incident {
 }
 
 pub(crate) struct Engine<'a> {
-    address: SocketAddr,
+    /// Of all nodes.
+    addresses: Vec<SocketAddr>,
     dialect: &'a dyn Dialect,
     sources: Vec<Option<IpAddr>>,
     poll: Poll,
@@ -68,7 +69,7 @@ impl<'a> Engine<'a> {
         let poll = Poll::new().map_err(LoadError::system("making an epoll"))?;
         let timer = Timer::register(poll.registry(), TIMER);
         Ok(Self {
-            address: target.address,
+            addresses: target.addresses(),
             dialect: target.dialect,
             sources: target.sources_for(seats.len()),
             timer: timer.map_err(LoadError::system("making a timer"))?,
@@ -95,6 +96,10 @@ impl<'a> Engine<'a> {
         self.connections[connection].seat
     }
 
+    fn address_of(&self, connection: usize) -> SocketAddr {
+        self.addresses[self.seat(connection).member % self.addresses.len()]
+    }
+
     pub(crate) fn is_joined(&self, connection: usize) -> bool {
         self.connections[connection].stage == Stage::Joined
     }
@@ -102,7 +107,7 @@ impl<'a> Engine<'a> {
     /// Begins to connect; [`What::Joined`] or [`What::Lost`] says what became of it.
     pub(crate) fn open(&mut self, index: usize) -> io::Result<()> {
         let source = self.sources[index % self.sources.len()];
-        let mut stream = begin_to_connect(self.address, source)?;
+        let mut stream = begin_to_connect(self.address_of(index), source)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll
             .registry()
@@ -241,6 +246,7 @@ impl<'a> Engine<'a> {
     }
 
     fn on_writable(&mut self, index: usize) -> io::Result<()> {
+        let address = self.address_of(index);
         let connection = &mut self.connections[index];
         if connection.stage == Stage::Connecting {
             let Some(stream) = &connection.stream else {
@@ -250,7 +256,7 @@ impl<'a> Engine<'a> {
                 return Err(error);
             }
             let upgrade = self.dialect.upgrade(connection.seat, connection.since);
-            connection.unsent = request(self.address, &upgrade);
+            connection.unsent = request(address, &upgrade);
             connection.stage = Stage::Upgrading;
         }
         connection.flush()

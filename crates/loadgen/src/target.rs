@@ -24,6 +24,8 @@ pub struct Watched {
 pub struct Target<'a> {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where more nodes of it listen: members of a room are spread over all of them, in turn.
+    pub more_addresses: Vec<SocketAddr>,
     /// Where connections come from, in turn. Empty: wherever the system has them come from, and on
     /// loopback from as many addresses of 127.0.0.0/8 as the connections need.
     pub sources: Vec<IpAddr>,
@@ -45,6 +47,7 @@ impl<'a> Target<'a> {
     pub fn new(address: SocketAddr, dialect: &'a dyn Dialect) -> Self {
         Self {
             address,
+            more_addresses: Vec::new(),
             sources: Vec::new(),
             dialect,
             processes: Vec::new(),
@@ -56,6 +59,12 @@ impl<'a> Target<'a> {
     pub fn watching(mut self, processes: impl IntoIterator<Item = Watched>) -> Self {
         self.processes.extend(processes);
         self
+    }
+
+    /// Every node.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        let more = self.more_addresses.iter().copied();
+        std::iter::once(self.address).chain(more).collect()
     }
 
     /// Where `connections` come from, in turn; `None` is the system's choice.
