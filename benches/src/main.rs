@@ -15,7 +15,7 @@ mod store;
 use std::{io::Write as _, path::PathBuf};
 
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{Parser, ValueEnum as _};
 use compare::{Table, Workload};
 use parlance_loadgen::process;
 
@@ -33,6 +33,9 @@ struct Arguments {
     /// for.
     #[arg(long, value_enum)]
     only: Option<Part>,
+    /// One workload of the tables only.
+    #[arg(long, value_enum)]
+    workload: Option<Workload>,
     /// Ends with an error if a row misses what it must come to.
     #[arg(long)]
     gate: bool,
@@ -165,7 +168,10 @@ fn main() -> anyhow::Result<()> {
         Some(_) => Table::Peers,
         None => Table::Floors,
     };
-    compare::measure(table, &arguments, |workload| Part::of(workload).is_in(only))
+    let one = arguments.workload;
+    compare::measure(table, &arguments, |workload| {
+        Part::of(workload).is_in(only) && one.is_none_or(|one| one == workload)
+    })
 }
 
 impl Arguments {
@@ -178,11 +184,11 @@ impl Arguments {
         if self.seconds != 2 {
             shown.push(format!("--seconds {}", self.seconds));
         }
-        if let Some(only) = self
-            .only
-            .and_then(|only| clap::ValueEnum::to_possible_value(&only))
-        {
+        if let Some(only) = self.only.and_then(|only| only.to_possible_value()) {
             shown.push(format!("--only {}", only.get_name()));
+        }
+        if let Some(one) = self.workload.and_then(|one| one.to_possible_value()) {
+            shown.push(format!("--workload {}", one.get_name()));
         }
         shown.join(" ")
     }

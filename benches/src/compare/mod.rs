@@ -54,6 +54,13 @@ impl Table {
         }
     }
 
+    fn not_here(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Floors => &[],
+            Self::Peers => &servers::NOT_HERE,
+        }
+    }
+
     fn file(self) -> &'static str {
         match self {
             Self::Floors => "floors.json",
@@ -98,6 +105,9 @@ pub(crate) fn measure(
             skipped.reason
         ))?;
     }
+    for (name, reason) in table.not_here() {
+        say(&format!("left out: {name}: {reason}"))?;
+    }
     let outcome = plan.measure()?;
     let verdicts: Vec<Verdict> = rows
         .into_iter()
@@ -136,6 +146,7 @@ pub(crate) fn write_page(path: &Path, arguments: &Arguments) -> anyhow::Result<(
     let text = page::page(
         floors.as_ref().map(|results| (results, &floor_rows[..])),
         peers.as_ref().map(|results| (results, &peer_rows[..])),
+        Table::Peers.not_here(),
     );
     std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
 }

@@ -44,6 +44,7 @@ figures, and those only between machines of one kind.
 pub(crate) fn page(
     floors: Option<(&Results, &[Row])>,
     peers: Option<(&Results, &[Row])>,
+    not_here: &[(&str, &str)],
 ) -> String {
     let mut page = INTRODUCTION.to_owned();
     if let Some((results, rows)) = floors {
@@ -53,6 +54,12 @@ pub(crate) fn page(
     if let Some((results, rows)) = peers {
         page.push_str("\n## Beside other servers\n\n");
         page.push_str(PEERS);
+        for (name, reason) in not_here {
+            write(
+                &mut page,
+                &format!("{name} is not among them: {reason}.\n\n"),
+            );
+        }
         part(&mut page, results, rows);
     }
     page
@@ -249,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_page_has_the_rows_that_were_measured_and_says_what_was_not() {
-        let page = page(Some((&results(), &beside_floors())), None);
+        let page = page(Some((&results(), &beside_floors())), None, &[]);
         let row = "| fan-out 100 x 10 over raw-send | 130,000 /s | 100,000 /s | 1.30 | >= 1 | \
                    >= 1.3 | stretch | 1.20 .. 1.50 |";
         assert!(page.contains(row), "{page}");

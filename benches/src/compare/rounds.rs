@@ -146,3 +146,36 @@ fn remarks() -> Vec<String> {
 pub(crate) fn is_at_fault(failed: &[Failed]) -> bool {
     failed.iter().any(|one| Kind::is_ours(one.server))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::rows::{beside_floors, beside_peers};
+
+    fn plan(rows: &[Row]) -> Plan {
+        let length = Length {
+            warm_up: Duration::ZERO,
+            measured: Duration::ZERO,
+        };
+        Plan::of(rows, 1, length, Programs::default())
+    }
+
+    #[test]
+    fn what_several_rows_need_is_run_once() {
+        let runs = plan(&beside_floors()).runs;
+        for (index, run) in runs.iter().enumerate() {
+            assert!(!runs[..index].contains(run), "{run:?} is run twice");
+        }
+        let needed = beside_floors();
+        let needed = needed.iter().flat_map(|row| row.form.runs());
+        assert!(needed.into_iter().all(|run| runs.contains(&run)));
+    }
+
+    #[test]
+    fn a_server_that_is_not_here_is_left_out_once_and_by_name() {
+        let plan = plan(&beside_peers());
+        let left_out: Vec<Kind> = plan.skipped.iter().map(|one| one.server).collect();
+        assert_eq!(left_out, [Kind::WsRedis, Kind::SocketIo, Kind::Centrifugo]);
+        assert!(plan.runs.iter().all(|run| run.server == Kind::Gateway));
+    }
+}

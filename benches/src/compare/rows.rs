@@ -204,3 +204,30 @@ const fn at_least(must: f64, stretch: f64) -> Wanted {
 const fn at_most(must: f64, stretch: f64) -> Wanted {
     Wanted::AtMost { must, stretch }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stretch_asks_for_no_less_than_a_must() {
+        for row in beside_floors().into_iter().chain(beside_peers()) {
+            let is_further = match row.wanted {
+                Wanted::AtLeast { must, stretch } => stretch >= must,
+                Wanted::AtMost { must, stretch } => stretch <= must,
+                Wanted::Report => true,
+            };
+            assert!(is_further, "{row:?}");
+        }
+    }
+
+    #[test]
+    fn every_row_has_a_name_of_its_own() {
+        let rows = beside_floors().into_iter().chain(beside_peers());
+        let mut names: Vec<String> = rows.map(|row| row.name).collect();
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}

@@ -109,6 +109,13 @@ impl Kind {
     }
 }
 
+/// Peers that would belong here, and why they do not.
+pub(crate) const NOT_HERE: [(&str, &str); 1] = [(
+    "Sockudo",
+    "its crate (5.2.0) did not build in a quarter of an hour on two cores, protoc and the types of \
+     protobuf being there",
+)];
+
 /// Where the peers' programs are.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Programs {
