@@ -12,7 +12,11 @@ mod compare;
 mod redis;
 mod store;
 
-use std::{io::Write as _, path::PathBuf};
+use std::{
+    fs::{File, TryLockError},
+    io::Write as _,
+    path::PathBuf,
+};
 
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum as _};
@@ -149,6 +153,7 @@ fn main() -> anyhow::Result<()> {
     if let Some(path) = &arguments.page {
         return compare::write_page(path, &arguments);
     }
+    let _alone = be_alone()?;
     if only.is_some_and(Part::is_of_store) {
         store::measure(&arguments)?;
     }
@@ -192,6 +197,21 @@ impl Arguments {
         }
         shown.join(" ")
     }
+}
+
+/// Waits for the end of another measurement on this machine, and keeps others from beginning. Two at
+/// once take the cores from each other at real-time priority, until nothing at all arrives.
+fn be_alone() -> anyhow::Result<File> {
+    let path = std::env::temp_dir().join("parlance-bench.lock");
+    let doing = || format!("locking {}", path.display());
+    let file = File::create(&path).with_context(doing)?;
+    match file.try_lock() {
+        Ok(()) => return Ok(file),
+        Err(TryLockError::WouldBlock) => say("another measurement runs here: waiting for its end")?,
+        Err(TryLockError::Error(error)) => return Err(error).with_context(doing),
+    }
+    file.lock().with_context(doing)?;
+    Ok(file)
 }
 
 fn say(what: &str) -> anyhow::Result<()> {

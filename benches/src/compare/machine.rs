@@ -1,9 +1,11 @@
 //! What a measurement was made on and with: for the page, so that a reader knows what figures mean.
 
-use std::process::Command;
+use std::{collections::BTreeMap, path::Path, process::Command};
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
+
+use super::servers::Programs;
 
 /// A machine and what was compared on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,8 +21,8 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// This one. A program that is not there has no version.
-    pub(crate) fn read() -> anyhow::Result<Self> {
+    /// This one, with what is compared besides ours. A program that is not there has no version.
+    pub(crate) fn read(compared: &Programs) -> anyhow::Result<Self> {
         let processors = read("/proc/cpuinfo")?;
         let names = processors
             .lines()
@@ -28,20 +30,23 @@ impl Machine {
         let memory = read("/proc/meminfo")?;
         let kib = memory.lines().find_map(|line| field(line, "MemTotal"));
         let kib = kib.and_then(|size| size.strip_suffix(" kB")?.parse::<u64>().ok());
-        let programs: [(&str, &[&str]); 2] = [
-            ("Redis", &["redis-server", "--version"]),
-            ("Node.js", &["node", "--version"]),
-        ];
-        let version = |(name, command): (&str, &[&str])| {
-            Some((name.to_owned(), version_in(&said(command)?)?))
-        };
+        let mut versions = vec![];
+        versions.extend(version_of("Redis", &["redis-server", "--version"]));
+        if let Some(directory) = &compared.node_peers {
+            versions.extend(version_of("Node.js", &["node", "--version"]));
+            versions.extend(packages(&directory.join("package.json"))?);
+        }
+        if let Some(program) = &compared.centrifugo {
+            let program = program.to_string_lossy();
+            versions.extend(version_of("Centrifugo", &[&program, "version"]));
+        }
         Ok(Self {
             processor: names.clone().next().unwrap_or("unknown").to_owned(),
             cores: names.count(),
             memory_mib: kib.unwrap_or(0) / 1024,
             kernel: read("/proc/sys/kernel/osrelease")?.trim().to_owned(),
             commit: commit(),
-            versions: programs.into_iter().filter_map(version).collect(),
+            versions,
         })
     }
 }
@@ -63,6 +68,22 @@ fn commit() -> String {
         (Some(head), Some("")) => head,
         (Some(head), _) => format!("{head}, with changes"),
     }
+}
+
+fn version_of(name: &str, command: &[&str]) -> Option<(String, String)> {
+    Some((name.to_owned(), version_in(&said(command)?)?))
+}
+
+/// The packages that the peers on Node.js are made of.
+fn packages(path: &Path) -> anyhow::Result<Vec<(String, String)>> {
+    #[derive(Deserialize)]
+    struct Package {
+        dependencies: BTreeMap<String, String>,
+    }
+    let text = std::fs::read_to_string(path);
+    let text = text.with_context(|| format!("reading {}", path.display()))?;
+    let package: Package = serde_json::from_str(&text)?;
+    Ok(package.dependencies.into_iter().collect())
 }
 
 /// What a command printed, if it could be run and liked what it did.
@@ -99,7 +120,14 @@ mod tests {
 
     #[test]
     fn this_machine_has_a_processor_and_memory() {
-        let machine = Machine::read().expect("Linux says what it runs on");
+        let machine = Machine::read(&Programs::default()).expect("Linux says what it runs on");
         assert!(machine.cores > 0 && machine.memory_mib > 0, "{machine:?}");
+    }
+
+    #[test]
+    fn peers_are_named_with_their_packages() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/package.json");
+        let packages = packages(&path).expect("the peers are here");
+        assert!(packages.iter().any(|(name, _)| name == "ioredis"));
     }
 }

@@ -78,7 +78,7 @@ impl Table {
     /// Programs that compile themselves while they run have to be warm.
     fn warm_up(self) -> Duration {
         match self {
-            Self::Floors => Duration::from_millis(500),
+            Self::Floors => Duration::from_secs(1),
             Self::Peers => Duration::from_secs(2),
         }
     }
@@ -205,7 +205,7 @@ fn results(
     };
     let measured = outcome.samples.into_iter();
     Ok(Results {
-        machine: Machine::read()?,
+        machine: Machine::read(&plan.programs)?,
         command,
         began: began.to_string(),
         rounds: arguments.rounds,
