@@ -45,6 +45,7 @@ pub(crate) struct Incident {
 
 pub(crate) struct Engine<'a> {
     address: SocketAddr,
+    host: String,
     dialect: &'a dyn Dialect,
     sources: Vec<Option<IpAddr>>,
     poll: Poll,
@@ -69,6 +70,7 @@ impl<'a> Engine<'a> {
         let timer = Timer::register(poll.registry(), TIMER);
         Ok(Self {
             address: target.address,
+            host: target.host.clone(),
             dialect: target.dialect,
             sources: target.sources_for(seats.len()),
             timer: timer.map_err(LoadError::system("making a timer"))?,
@@ -250,7 +252,7 @@ impl<'a> Engine<'a> {
                 return Err(error);
             }
             let upgrade = self.dialect.upgrade(connection.seat, connection.since);
-            connection.unsent = request(self.address, &upgrade);
+            connection.unsent = request(&self.host, &upgrade);
             connection.stage = Stage::Upgrading;
         }
         connection.flush()
@@ -287,13 +289,13 @@ fn begin_to_connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<T
     Ok(TcpStream::from_std(socket.into()))
 }
 
-fn request(address: SocketAddr, upgrade: &Upgrade) -> Vec<u8> {
+fn request(host: &str, upgrade: &Upgrade) -> Vec<u8> {
     let Upgrade { path, headers } = upgrade;
     let mut request = String::with_capacity(path.len() + headers.len() + 200);
     // Writing to a String does not fail.
     let _ = write!(
         request,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
     );
     request.into_bytes()

@@ -24,6 +24,8 @@ pub struct Watched {
 pub struct Target<'a> {
     /// Where it listens.
     pub address: SocketAddr,
+    /// What the `Host` header says.
+    pub host: String,
     /// Where connections come from, in turn. Empty: wherever the system has them come from, and on
     /// loopback from as many addresses of 127.0.0.0/8 as the connections need.
     pub sources: Vec<IpAddr>,
@@ -45,6 +47,7 @@ impl<'a> Target<'a> {
     pub fn new(address: SocketAddr, dialect: &'a dyn Dialect) -> Self {
         Self {
             address,
+            host: address.to_string(),
             sources: Vec::new(),
             dialect,
             processes: Vec::new(),
