@@ -50,7 +50,7 @@ pub enum LoadError {
         reason: String,
     },
     /// A watched process is not there.
-    #[error("reading the clocks of {label}, process {pid}: {source}")]
+    #[error("cannot read the clocks of {label}, process {pid}")]
     Clocks {
         /// What it was called.
         label: String,
@@ -60,7 +60,7 @@ pub enum LoadError {
         source: anyhow::Error,
     },
     /// The generator's own system calls failed.
-    #[error("{doing}: {source}")]
+    #[error("{doing} failed")]
     System {
         /// What was tried.
         doing: &'static str,

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::{self, Display},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
@@ -9,7 +10,7 @@ use std::{
 
 use rustix::process::{Resource, getrlimit};
 
-use crate::{dialect::Dialect, error::LoadError};
+use crate::{dialect::Dialect, error::LoadError, report};
 
 /// A server process whose CPU time and memory are read while the load runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,4 +135,20 @@ pub struct Progress {
     pub joined: usize,
     /// Refusals, errors and lost connections so far, by their code.
     pub trouble: BTreeMap<String, u64>,
+}
+
+impl Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.elapsed.as_secs();
+        let rate = report::rate(self.unit, self.per_second);
+        let (phase, units, joined) = (self.phase, self.units, self.joined);
+        write!(
+            f,
+            "{seconds:>4} s  {phase}: {rate}, {units} so far, {joined} connected"
+        )?;
+        for (code, count) in &self.trouble {
+            write!(f, ", {count} x {code}")?;
+        }
+        Ok(())
+    }
 }

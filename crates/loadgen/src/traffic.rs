@@ -6,7 +6,7 @@
 //! they arrive; rates and clocks are of the counted time itself.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -29,6 +29,8 @@ const STALLED: Duration = Duration::from_secs(10);
 const SETTLED: Duration = Duration::from_secs(3);
 /// And so long at most.
 const SETTLING: Duration = Duration::from_secs(30);
+/// In a closed loop, whoever was refused is left alone for so long: sending at once again would be a flood.
+const REFUSED: Duration = Duration::from_secs(1);
 /// At a fixed rate, the server is hopelessly behind with as many messages under way, or with those of
 /// ten seconds if that is more.
 const MOST_UNDER_WAY: usize = 100_000;
@@ -167,6 +169,8 @@ struct Traffic<'a> {
     touched: Vec<usize>,
     /// Members whose message was acknowledged in this turn.
     free: Vec<usize>,
+    /// Connections that were refused, and until when they are left alone; the oldest first.
+    resting: VecDeque<(Instant, usize)>,
     /// Messages not everybody has, over all rooms.
     under_way: usize,
     /// At a fixed rate: when the first was due, and how many were sent.
@@ -203,6 +207,7 @@ impl<'a> Traffic<'a> {
             turns: vec![0; load.rooms],
             touched: Vec::new(),
             free: Vec::new(),
+            resting: VecDeque::new(),
             under_way: 0,
             first_due: now,
             due_so_far: 0,
@@ -286,12 +291,13 @@ impl<'a> Traffic<'a> {
             Pace::Rate(rate) => self.under_way > MOST_UNDER_WAY.max((rate * 10.0) as usize),
             Pace::Window(_) | Pace::OneEach => false,
         };
-        let waits = self.under_way > 0 || self.engine.joined() == 0;
         if control.is_stopped() {
             Ended::Stopped
+        } else if self.engine.joined() == 0 {
+            Ended::Deserted
         } else if is_behind {
             Ended::FellBehind
-        } else if waits && self.last_delivery.elapsed() > STALLED {
+        } else if self.under_way > 0 && self.last_delivery.elapsed() > STALLED {
             Ended::Stalled
         } else {
             Ended::Complete
@@ -302,8 +308,13 @@ impl<'a> Traffic<'a> {
 
     /// Sends what is due; until when nothing else is.
     fn send_due(&mut self) -> Instant {
-        let far = Instant::now() + Duration::from_secs(1);
-        let mut next = far;
+        let now = Instant::now();
+        while let Some((_, index)) = self.resting.pop_front_if(|(until, _)| *until <= now) {
+            self.touched.push(self.engine.seat(index).room);
+            self.free.push(index);
+        }
+        let far = now + Duration::from_secs(1);
+        let mut next = self.resting.front().map_or(far, |(until, _)| *until);
         match self.load.pace {
             Pace::Window(window) if window < self.load.rooms => self.fill_in_turn(window),
             Pace::Window(window) => self.fill_rooms(window),
@@ -320,6 +331,10 @@ impl<'a> Traffic<'a> {
         let (share, more) = (window / self.load.rooms, window % self.load.rooms);
         while let Some(room) = self.touched.pop() {
             let share = share + usize::from(room < more);
+            // Those that were refused count as under way while they are left alone.
+            let resting = self.resting.iter();
+            let resting = resting.filter(|(_, index)| self.engine.seat(*index).room == room);
+            let share = share.saturating_sub(resting.count());
             while self.rooms[room].under_way() < share {
                 if !self.send_in(room, Instant::now()) {
                     break;
@@ -331,7 +346,7 @@ impl<'a> Traffic<'a> {
     /// There is less than one for each room, so they take turns.
     fn fill_in_turn(&mut self, window: usize) {
         for _ in 0..self.load.rooms {
-            if self.under_way >= window {
+            if self.under_way + self.resting.len() >= window {
                 return;
             }
             let room = self.next_room;
@@ -407,7 +422,7 @@ impl<'a> Traffic<'a> {
                 } => {
                     count(&mut self.refused, &code);
                     if self.rooms[room].refuse(name, unknown) {
-                        self.free.push(index);
+                        self.resting.push_back((incident.at + REFUSED, index));
                     }
                 }
                 What::Error { code } => count(&mut self.errors, &code),

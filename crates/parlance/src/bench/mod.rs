@@ -215,22 +215,8 @@ fn teller(common: &Common) -> Option<Box<OnProgress<'static>>> {
 }
 
 fn tell(progress: &Progress) {
-    let trouble: Vec<String> = progress
-        .trouble
-        .iter()
-        .map(|(code, count)| format!(", {count} x {code}"))
-        .collect();
     // Nobody is left to be told when stderr is closed.
-    let _ = writeln!(
-        stderr(),
-        "{:>4} s  {}: {:.0} a second, {} in all; {} connected{}",
-        progress.elapsed.as_secs(),
-        progress.phase,
-        progress.per_second,
-        progress.units,
-        progress.joined,
-        trouble.concat()
-    );
+    let _ = writeln!(stderr(), "{progress}");
 }
 
 fn show(common: &Common, report: &Report) -> Result<(), Failure> {
