@@ -360,6 +360,57 @@ fn who_comes_back_and_gets_less_or_more_than_was_missed_is_found() {
     }
 }
 
+/// A dialect that asks for other pages than it was told to.
+struct OtherPages<D>(D);
+
+impl<D: Dialect> Dialect for OtherPages<D> {
+    fn upgrade(&self, seat: Seat, since: Option<u64>) -> Upgrade {
+        self.0.upgrade(seat, since)
+    }
+
+    fn message(&self, seat: Seat, name: u64, content: &str, to: &mut Vec<u8>) {
+        self.0.message(seat, name, content, to);
+    }
+
+    fn page(&self, seat: Seat, request: u64, at: PageAt, rows: u64, to: &mut Vec<u8>) -> bool {
+        match seat.member {
+            0 => self.0.page(seat, request, PageAt::Newest, rows, to),
+            _ => self.0.page(seat, request, at, rows - 1, to),
+        }
+    }
+
+    fn hear(&self, seat: Seat, text: &[u8], on: &mut dyn FnMut(Heard<'_>)) {
+        self.0.hear(seat, text, on);
+    }
+}
+
+#[test]
+fn a_page_that_is_another_one_or_not_whole_is_found() {
+    let server = unlimited().start();
+    let dialect = OtherPages(own(&server));
+    let verdict = |members| {
+        let load = History {
+            rooms: 1,
+            members,
+            messages: 30,
+            page_rows: 10,
+            which: Which::Oldest,
+            pace: history::Pace::PerSecond(100.0),
+            content_bytes: 64,
+            warm_up: WARM_UP,
+            measured: MEASURED,
+        };
+        let target = target(&server, &dialect);
+        let report = history::run(&target, &load, &mut Control::default()).unwrap();
+        assert!(!report.is_right(), "{report}");
+        report.verdict
+    };
+    let another = verdict(1);
+    assert_eq!((another.missing, another.reordered), (0, 0));
+    assert!(another.differently_ordered > 0);
+    assert!(verdict(2).missing > 0);
+}
+
 // === The server does otherwise ===
 
 #[test]

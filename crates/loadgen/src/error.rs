@@ -73,16 +73,4 @@ impl LoadError {
     pub(crate) fn system(doing: &'static str) -> impl Fn(io::Error) -> Self {
         move |source| Self::System { doing, source }
     }
-
-    /// Whether the server, rather than the load or this machine, is in the way.
-    #[must_use]
-    pub fn is_unreachable(&self) -> bool {
-        match self {
-            Self::CannotJoin { .. }
-            | Self::NotFilled { .. }
-            | Self::WriterLost { .. }
-            | Self::Clocks { .. } => true,
-            Self::Arguments(_) | Self::TooFewFiles { .. } | Self::System { .. } => false,
-        }
-    }
 }

@@ -31,9 +31,11 @@ const SETTLED: Duration = Duration::from_secs(3);
 const SETTLING: Duration = Duration::from_secs(30);
 /// In a closed loop, whoever was refused is left alone for so long: sending at once again would be a flood.
 const REFUSED: Duration = Duration::from_secs(1);
-/// At a fixed rate, the server is hopelessly behind with as many messages under way, or with those of
-/// ten seconds if that is more.
-const MOST_UNDER_WAY: usize = 100_000;
+/// At a fixed rate, the server is hopelessly behind with the messages of ten seconds under way, but not
+/// with fewer than the first and surely with more than the last; all of them are in memory.
+const BEHIND: std::ops::RangeInclusive<usize> = 100_000..=1_000_000;
+/// However many are due, what comes is read after so many.
+pub(crate) const MOST_AT_ONCE: usize = 1_000;
 
 /// What decides when the next message is sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -190,7 +192,8 @@ struct Traffic<'a> {
     errors: BTreeMap<String, u64>,
     lost: BTreeMap<String, u64>,
     ended: Ended,
-    last_delivery: Instant,
+    /// When something came last, or began to be waited for.
+    last_news: Instant,
     teller: Teller,
 }
 
@@ -223,7 +226,7 @@ impl<'a> Traffic<'a> {
             errors: BTreeMap::new(),
             lost: BTreeMap::new(),
             ended: Ended::Complete,
-            last_delivery: now,
+            last_news: now,
             teller,
         }
     }
@@ -233,7 +236,7 @@ impl<'a> Traffic<'a> {
     fn begin(&mut self) {
         let now = Instant::now();
         self.first_due = now;
-        self.last_delivery = now;
+        self.last_news = now;
         match self.load.pace {
             Pace::Window(_) => self.touched.extend(0..self.load.rooms),
             Pace::Rate(_) => {}
@@ -272,10 +275,8 @@ impl<'a> Traffic<'a> {
     fn settle(&mut self, control: &mut Control<'_>) -> Result<(), LoadError> {
         let mut inbox = Vec::new();
         let began = Instant::now();
-        self.last_delivery = began;
-        while self.under_way > 0
-            && began.elapsed() < SETTLING
-            && self.last_delivery.elapsed() < SETTLED
+        self.last_news = began;
+        while self.under_way > 0 && began.elapsed() < SETTLING && self.last_news.elapsed() < SETTLED
         {
             self.engine.turn(began + SETTLING, &mut inbox)?;
             self.take(&mut inbox);
@@ -288,7 +289,10 @@ impl<'a> Traffic<'a> {
 
     fn verdict_so_far(&self, control: &Control<'_>) -> Ended {
         let is_behind = match self.load.pace {
-            Pace::Rate(rate) => self.under_way > MOST_UNDER_WAY.max((rate * 10.0) as usize),
+            Pace::Rate(rate) => {
+                let most = (rate * 10.0) as usize;
+                self.under_way > most.clamp(*BEHIND.start(), *BEHIND.end())
+            }
             Pace::Window(_) | Pace::OneEach => false,
         };
         if control.is_stopped() {
@@ -297,7 +301,7 @@ impl<'a> Traffic<'a> {
             Ended::Deserted
         } else if is_behind {
             Ended::FellBehind
-        } else if self.under_way > 0 && self.last_delivery.elapsed() > STALLED {
+        } else if self.under_way > 0 && self.last_news.elapsed() > STALLED {
             Ended::Stalled
         } else {
             Ended::Complete
@@ -356,7 +360,7 @@ impl<'a> Traffic<'a> {
     }
 
     fn send_at_rate(&mut self, rate: f64) -> Instant {
-        loop {
+        for _ in 0..MOST_AT_ONCE {
             let due = self.first_due + Duration::from_secs_f64(self.due_so_far as f64 / rate);
             if due > Instant::now() {
                 return due;
@@ -365,6 +369,7 @@ impl<'a> Traffic<'a> {
             self.due_so_far += 1;
             self.send_in(room, due);
         }
+        Instant::now()
     }
 
     fn send_from_free(&mut self) {
@@ -393,6 +398,9 @@ impl<'a> Traffic<'a> {
     fn send_from(&mut self, index: usize, due: Instant) {
         let Seat { room, member } = self.engine.seat(index);
         let name = self.rooms[room].send(member, due);
+        if self.under_way == 0 {
+            self.last_news = Instant::now();
+        }
         self.under_way += 1;
         self.messages += u64::from(self.is_counted(due));
         self.engine.say_message(index, name, &self.content);
@@ -408,7 +416,7 @@ impl<'a> Traffic<'a> {
             match incident.what {
                 What::Message { name, .. } => {
                     let progressed = self.rooms[room].deliver(member, name);
-                    self.last_delivery = incident.at;
+                    self.last_news = incident.at;
                     self.on_progress(room, progressed, incident.at);
                 }
                 What::Acked { name } => {
