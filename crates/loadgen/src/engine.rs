@@ -46,6 +46,7 @@ pub(crate) struct Incident {
 pub(crate) struct Engine<'a> {
     /// Of all nodes.
     addresses: Vec<SocketAddr>,
+    host: String,
     dialect: &'a dyn Dialect,
     sources: Vec<Option<IpAddr>>,
     poll: Poll,
@@ -70,6 +71,7 @@ impl<'a> Engine<'a> {
         let timer = Timer::register(poll.registry(), TIMER);
         Ok(Self {
             addresses: target.addresses(),
+            host: target.host.clone(),
             dialect: target.dialect,
             sources: target.sources_for(seats.len()),
             timer: timer.map_err(LoadError::system("making a timer"))?,
@@ -246,7 +248,6 @@ impl<'a> Engine<'a> {
     }
 
     fn on_writable(&mut self, index: usize) -> io::Result<()> {
-        let address = self.address_of(index);
         let connection = &mut self.connections[index];
         if connection.stage == Stage::Connecting {
             let Some(stream) = &connection.stream else {
@@ -256,7 +257,7 @@ impl<'a> Engine<'a> {
                 return Err(error);
             }
             let upgrade = self.dialect.upgrade(connection.seat, connection.since);
-            connection.unsent = request(address, &upgrade);
+            connection.unsent = request(&self.host, &upgrade);
             connection.stage = Stage::Upgrading;
         }
         connection.flush()
@@ -293,13 +294,13 @@ fn begin_to_connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<T
     Ok(TcpStream::from_std(socket.into()))
 }
 
-fn request(address: SocketAddr, upgrade: &Upgrade) -> Vec<u8> {
+fn request(host: &str, upgrade: &Upgrade) -> Vec<u8> {
     let Upgrade { path, headers } = upgrade;
     let mut request = String::with_capacity(path.len() + headers.len() + 200);
     // Writing to a String does not fail.
     let _ = write!(
         request,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
     );
     request.into_bytes()

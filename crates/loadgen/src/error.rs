@@ -50,7 +50,7 @@ pub enum LoadError {
         reason: String,
     },
     /// A watched process is not there.
-    #[error("reading the clocks of {label}, process {pid}: {source}")]
+    #[error("cannot read the clocks of {label}, process {pid}")]
     Clocks {
         /// What it was called.
         label: String,
@@ -60,7 +60,7 @@ pub enum LoadError {
         source: anyhow::Error,
     },
     /// The generator's own system calls failed.
-    #[error("{doing}: {source}")]
+    #[error("{doing} failed")]
     System {
         /// What was tried.
         doing: &'static str,
@@ -72,17 +72,5 @@ pub enum LoadError {
 impl LoadError {
     pub(crate) fn system(doing: &'static str) -> impl Fn(io::Error) -> Self {
         move |source| Self::System { doing, source }
-    }
-
-    /// Whether the server, rather than the load or this machine, is in the way.
-    #[must_use]
-    pub fn is_unreachable(&self) -> bool {
-        match self {
-            Self::CannotJoin { .. }
-            | Self::NotFilled { .. }
-            | Self::WriterLost { .. }
-            | Self::Clocks { .. } => true,
-            Self::Arguments(_) | Self::TooFewFiles { .. } | Self::System { .. } => false,
-        }
     }
 }

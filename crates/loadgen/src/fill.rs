@@ -1,7 +1,8 @@
 //! Writing so many messages into each room, by one member of each, before something is measured.
 //!
-//! Some are under way in each room at a time. Whatever is refused is said again after a while under its
-//! name, so a server with limits is filled as fast as it allows.
+//! Some are under way in each room at a time. Whatever is refused is said again under its name after a
+//! pause, and with fewer under way, so a server with limits is filled as fast as it allows and does not
+//! take it for a flood.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -19,7 +20,9 @@ use crate::{
 
 /// Under way in each room.
 const WINDOW: u64 = 16;
-const AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// After a refusal.
+const PAUSE: Duration = Duration::from_secs(1);
+const TURN: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is written.
@@ -44,8 +47,12 @@ pub(crate) struct Written {
 struct Room {
     written: Written,
     sent: u64,
-    /// To be said again then.
-    again: VecDeque<(Instant, u64)>,
+    /// To be said again.
+    again: VecDeque<u64>,
+    /// How many may be under way.
+    window: u64,
+    /// Nothing is said before.
+    paused_until: Instant,
 }
 
 /// Writes it, and waits until each writer has its own copies. `others` gets what happens on other
@@ -64,6 +71,8 @@ pub(crate) fn fill(
         },
         sent: 0,
         again: VecDeque::new(),
+        window: WINDOW,
+        paused_until: Instant::now(),
     };
     let mut rooms: Vec<Room> = fill.writers.iter().map(|_| room()).collect();
     let mut refused = BTreeMap::new();
@@ -77,7 +86,7 @@ pub(crate) fn fill(
         for (room, writer) in rooms.iter_mut().zip(fill.writers) {
             room.say(fill, *writer, engine);
         }
-        engine.turn(Instant::now() + AGAIN_AFTER, &mut inbox)?;
+        engine.turn(Instant::now() + TURN, &mut inbox)?;
         for incident in inbox.drain(..) {
             let room = engine.seat(incident.connection).room;
             if fill.writers[room] != incident.connection {
@@ -106,13 +115,20 @@ pub(crate) fn fill(
 
 impl Room {
     fn say(&mut self, fill: &Fill<'_>, writer: usize, engine: &mut Engine<'_>) {
-        let now = Instant::now();
-        while let Some((_, name)) = self.again.pop_front_if(|(at, _)| *at <= now) {
-            engine.say_message(writer, name, fill.content);
+        if Instant::now() < self.paused_until {
+            return;
         }
-        while self.sent < fill.count && self.sent - (self.written.ids.len() as u64) < WINDOW {
-            engine.say_message(writer, fill.first + self.sent, fill.content);
-            self.sent += 1;
+        let waiting = (self.written.ids.len() + self.again.len()) as u64;
+        for _ in self.sent - waiting..self.window {
+            let name = match self.again.pop_front() {
+                Some(name) => name,
+                None if self.sent < fill.count => {
+                    self.sent += 1;
+                    fill.first + self.sent - 1
+                }
+                None => return,
+            };
+            engine.say_message(writer, name, fill.content);
         }
     }
 
@@ -138,7 +154,9 @@ impl Room {
             }
             What::Refused { name, code, .. } => {
                 count(refused, code);
-                self.again.push_back((Instant::now() + AGAIN_AFTER, *name));
+                self.again.push_back(*name);
+                self.window = (self.window / 2).max(1);
+                self.paused_until = Instant::now() + PAUSE;
                 Ok(false)
             }
             What::Lost { why } => Err(LoadError::WriterLost {

@@ -1,10 +1,10 @@
 //! Pages of what was said before: how many a server reads, and how long one takes.
 //!
 //! The history is written first, by member 0 of each room, so every page is known: how many messages it
-//! has and that they are in order is checked for each.
+//! has, which, and that they are in order is checked for each.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -20,7 +20,7 @@ use crate::{
     progress::Teller,
     report::{Ended, Report, Times},
     target::{Control, Target},
-    traffic::{check_rate, check_shape, count, seats},
+    traffic::{MOST_AT_ONCE, check_rate, check_shape, count, seats},
 };
 
 /// An answer that takes longer is missing.
@@ -143,12 +143,22 @@ fn check(load: &History) -> Result<(), LoadError> {
     )))
 }
 
+/// A page that was asked for.
+struct Asked {
+    request: u64,
+    due: Instant,
+    /// The newest and the oldest message that are on it.
+    ids: (u64, u64),
+}
+
 struct Run<'a> {
     engine: Engine<'a>,
     load: &'a History,
     written: Vec<Written>,
-    /// When each connection's page was due, oldest first.
-    asked: Vec<std::collections::VecDeque<(u64, Instant)>>,
+    /// What each connection has asked for, the oldest first.
+    asked: Vec<VecDeque<Asked>>,
+    /// How many answers are awaited.
+    awaited: usize,
     requests: u64,
     /// Members that wait for nothing.
     free: Vec<usize>,
@@ -171,7 +181,8 @@ impl<'a> Run<'a> {
         let now = Instant::now();
         Self {
             written,
-            asked: (0..engine.len()).map(|_| Default::default()).collect(),
+            asked: (0..engine.len()).map(|_| VecDeque::new()).collect(),
+            awaited: 0,
             requests: 0,
             free: (0..engine.len()).collect(),
             engine,
@@ -208,7 +219,7 @@ impl<'a> Run<'a> {
                 .tell(control, phase, "page", self.pages, joined, &trouble);
             if control.is_stopped() {
                 self.ended = Ended::Stopped;
-            } else if self.last_page.elapsed() > PATIENCE {
+            } else if self.awaited > 0 && self.last_page.elapsed() > PATIENCE {
                 self.ended = Ended::Stalled;
             }
         }
@@ -219,13 +230,11 @@ impl<'a> Run<'a> {
     fn settle(&mut self) -> Result<(), LoadError> {
         let until = Instant::now() + PATIENCE;
         let mut inbox = Vec::new();
-        while self.asked.iter().any(|asked| !asked.is_empty()) && Instant::now() < until {
+        while self.awaited > 0 && Instant::now() < until {
             self.engine.turn(until, &mut inbox)?;
             self.take(&mut inbox);
         }
-        for asked in &self.asked {
-            self.verdict.missing += asked.len() as u64 * self.load.page_rows;
-        }
+        self.verdict.missing += self.awaited as u64 * self.load.page_rows;
         Ok(())
     }
 
@@ -240,7 +249,7 @@ impl<'a> Run<'a> {
             }
             Pace::PerSecond(rate) => {
                 self.free.clear();
-                loop {
+                for _ in 0..MOST_AT_ONCE {
                     let due = self.due_so_far as f64 / rate;
                     let due = self.first_due + Duration::from_secs_f64(due);
                     if due > Instant::now() {
@@ -253,6 +262,7 @@ impl<'a> Run<'a> {
                     self.due_so_far += 1;
                     self.ask(room * self.load.members + member, due)?;
                 }
+                Ok(Instant::now())
             }
         }
     }
@@ -261,7 +271,7 @@ impl<'a> Run<'a> {
         if !self.engine.is_joined(index) {
             return Ok(());
         }
-        let at = self.choose(self.engine.seat(index).room);
+        let (at, ids) = self.choose(self.engine.seat(index).room);
         self.requests += 1;
         let (request, rows) = (self.requests, self.load.page_rows);
         let mut is_possible = false;
@@ -272,27 +282,28 @@ impl<'a> Run<'a> {
             let error = "this kind of server has no history that can be read";
             return Err(LoadError::Arguments(error.to_owned()));
         }
-        self.asked[index].push_back((request, due));
+        if self.awaited == 0 {
+            self.last_page = Instant::now();
+        }
+        self.awaited += 1;
+        self.asked[index].push_back(Asked { request, due, ids });
         Ok(())
     }
 
-    /// Where a page begins that is whole.
-    fn choose(&mut self, room: usize) -> PageAt {
+    /// A page that is whole, and the newest and the oldest message on it.
+    fn choose(&mut self, room: usize) -> (PageAt, (u64, u64)) {
         let (rows, all) = (self.load.page_rows, self.load.messages);
-        // The page is that of the `rows` messages before this many.
-        let before = match self.load.which {
-            Which::Newest => return PageAt::Newest,
+        // How many messages of the room are on the page or before it.
+        let up_to = match self.load.which {
+            Which::Newest => all,
             Which::Oldest => rows,
             Which::Random => rows + self.draw() % (all - rows + 1),
         };
         let ids = &self.written[room].ids;
-        match usize::try_from(before)
-            .ok()
-            .and_then(|place| ids.get(place))
-        {
-            Some(id) => PageAt::Before(*id),
-            None => PageAt::Newest,
-        }
+        let id = |place: u64| ids.get(usize::try_from(place).ok()?).copied();
+        let at = id(up_to).map_or(PageAt::Newest, PageAt::Before);
+        let end = |place| id(place).unwrap_or(0);
+        (at, (end(up_to - 1), end(up_to - rows)))
     }
 
     /// A number by chance; the same ones in every run (splitmix64).
@@ -312,21 +323,22 @@ impl<'a> Run<'a> {
                     request,
                     rows,
                     in_order,
-                    ..
+                    ids,
                 } => {
                     self.last_page = incident.at;
-                    self.take_page(index, request, incident.at);
+                    self.take_page(index, request, ids, incident.at);
                     self.verdict.missing += self.load.page_rows.saturating_sub(rows);
                     self.verdict.duplicate += rows.saturating_sub(self.load.page_rows);
                     self.verdict.reordered += u64::from(!in_order);
                 }
                 What::Error { code } => {
                     // It answers the oldest question, as far as anybody can tell.
-                    self.asked[index].pop_front();
+                    self.awaited -= usize::from(self.asked[index].pop_front().is_some());
                     self.free.push(index);
                     count(&mut self.errors, &code);
                 }
                 What::Lost { why } => {
+                    self.awaited -= self.asked[index].len();
                     self.asked[index].clear();
                     count(&mut self.lost, &why);
                 }
@@ -336,19 +348,20 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn take_page(&mut self, index: usize, request: u64, at: Instant) {
+    fn take_page(&mut self, index: usize, request: u64, ids: (u64, u64), at: Instant) {
         let asked = &mut self.asked[index];
-        let Some(place) = asked.iter().position(|(asked, _)| *asked == request) else {
+        let place = asked.iter().position(|asked| asked.request == request);
+        let Some(asked) = place.and_then(|place| asked.remove(place)) else {
             self.verdict.duplicate += 1;
             return;
         };
-        let Some((_, due)) = asked.remove(place) else {
-            return;
-        };
+        self.awaited -= 1;
+        // It may be whole and in order, and still another page.
+        self.verdict.differently_ordered += u64::from(ids != asked.ids);
         self.free.push(index);
         self.pages += 1;
-        if self.counted_from.is_some_and(|from| due >= from) {
-            note(&mut self.page, due, at);
+        if self.counted_from.is_some_and(|from| asked.due >= from) {
+            note(&mut self.page, asked.due, at);
         }
     }
 }

@@ -112,3 +112,25 @@ fn pin_thread(thread: Option<Pid>, core: usize) -> anyhow::Result<()> {
     rustix::thread::sched_setaffinity(thread, &cores)
         .with_context(|| format!("pinning to core {core}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_is_not_there_stays_ordinary_and_why_is_said() {
+        // No process has the highest number that there is.
+        let Urgency::Ordinary(why) = make_realtime(i32::MAX.cast_unsigned()) else {
+            panic!("there is no such process");
+        };
+        assert!(why.contains("stays at ordinary priority"), "{why}");
+        assert!(cpu_time(i32::MAX.cast_unsigned()).is_err());
+    }
+
+    #[test]
+    fn ones_own_clocks_and_memory_can_be_read() {
+        let pid = std::process::id();
+        assert!(resident_bytes(pid).unwrap() > 0);
+        assert!(own_cpu_time() + Duration::from_millis(20) >= cpu_time(pid).unwrap());
+    }
+}

@@ -92,6 +92,8 @@ pub enum Ended {
     Stalled,
     /// The server was so far behind that there was no point in going on.
     FellBehind,
+    /// All connections were lost.
+    Deserted,
 }
 
 impl Ended {
@@ -101,6 +103,7 @@ impl Ended {
             Self::Stopped => "stopped before its end",
             Self::Stalled => "ended: nothing came for 10 s",
             Self::FellBehind => "ended: the server fell too far behind the rate",
+            Self::Deserted => "ended: all connections were lost",
         }
     }
 
@@ -110,6 +113,7 @@ impl Ended {
             Self::Stopped => "stopped",
             Self::Stalled => "stalled",
             Self::FellBehind => "fell_behind",
+            Self::Deserted => "deserted",
         }
     }
 }
@@ -179,7 +183,7 @@ impl Report {
     }
 
     /// Whether everything arrived once and in order, and no connection was lost. Refused messages are
-    /// no fault: the server said so.
+    /// no fault: the server said so. Nor is falling behind, as long as everything arrives.
     #[must_use]
     pub fn is_right(&self) -> bool {
         self.verdict.is_right() && self.lost.is_empty() && self.ended != Ended::Stalled
@@ -256,8 +260,8 @@ impl Display for Report {
         line(
             "rate",
             format!(
-                "{} /s ({} in {:.1} s, {} connections)",
-                plural(unit, self.per_second()),
+                "{} ({} in {:.1} s, {} connections)",
+                rate(unit, self.per_second()),
                 self.units,
                 self.elapsed.as_secs_f64(),
                 self.connections
@@ -270,12 +274,16 @@ impl Display for Report {
             let each = used.cpu.as_secs_f64() * 1e6 / self.units.max(1) as f64;
             let busy = used.cpu.as_secs_f64() / self.elapsed.as_secs_f64().max(1e-9);
             let label = format!("{} CPU", used.label);
-            line(&label, format!("{each:.2} us per {unit}, {busy:.2} cores"))?;
-        }
-        if let Some(bytes) = self.bytes_per_connection() {
-            line("memory", format!("{:.2} kB per connection", bytes / 1e3))?;
+            let resident = used.after_bytes as f64 / 1e6;
+            line(
+                &label,
+                format!("{each:.2} us per {unit}, {busy:.2} cores; {resident:.1} MB resident"),
+            )?;
         }
         if let Some(hold) = &self.hold {
+            if let Some(bytes) = self.bytes_per_connection() {
+                line("memory", format!("{:.2} kB per connection", bytes / 1e3))?;
+            }
             let idle = self.idle_us_per_second();
             let idle = idle.map_or_else(String::new, |us| {
                 format!(", {us:.2} us of CPU per connection and second")
@@ -310,13 +318,14 @@ impl Display for Report {
     }
 }
 
-fn plural(unit: &str, per_second: f64) -> String {
+/// Like `1234 deliveries/s`.
+pub(crate) fn rate(unit: &str, per_second: f64) -> String {
     let units = match unit.strip_suffix('y') {
         Some(stem) => format!("{stem}ies"),
         None => format!("{unit}s"),
     };
     let decimals = usize::from(per_second < 100.0);
-    format!("{per_second:.decimals$} {units}")
+    format!("{per_second:.decimals$} {units}/s")
 }
 
 fn shown(us: &Histogram<u64>) -> String {

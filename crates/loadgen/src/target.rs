@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::{self, Display},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
@@ -9,7 +10,7 @@ use std::{
 
 use rustix::process::{Resource, getrlimit};
 
-use crate::{dialect::Dialect, error::LoadError};
+use crate::{dialect::Dialect, error::LoadError, report};
 
 /// A server process whose CPU time and memory are read while the load runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct Target<'a> {
     pub address: SocketAddr,
     /// Where more nodes of it listen: members of a room are spread over all of them, in turn.
     pub more_addresses: Vec<SocketAddr>,
+    /// What the `Host` header says.
+    pub host: String,
     /// Where connections come from, in turn. Empty: wherever the system has them come from, and on
     /// loopback from as many addresses of 127.0.0.0/8 as the connections need.
     pub sources: Vec<IpAddr>,
@@ -48,6 +51,7 @@ impl<'a> Target<'a> {
         Self {
             address,
             more_addresses: Vec::new(),
+            host: address.to_string(),
             sources: Vec::new(),
             dialect,
             processes: Vec::new(),
@@ -140,4 +144,20 @@ pub struct Progress {
     pub joined: usize,
     /// Refusals, errors and lost connections so far, by their code.
     pub trouble: BTreeMap<String, u64>,
+}
+
+impl Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.elapsed.as_secs();
+        let rate = report::rate(self.unit, self.per_second);
+        let (phase, units, joined) = (self.phase, self.units, self.joined);
+        write!(
+            f,
+            "{seconds:>4} s  {phase}: {rate}, {units} so far, {joined} connected"
+        )?;
+        for (code, count) in &self.trouble {
+            write!(f, ", {count} x {code}")?;
+        }
+        Ok(())
+    }
 }

@@ -6,7 +6,7 @@
 //! they arrive; rates and clocks are of the counted time itself.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -29,9 +29,13 @@ const STALLED: Duration = Duration::from_secs(10);
 const SETTLED: Duration = Duration::from_secs(3);
 /// And so long at most.
 const SETTLING: Duration = Duration::from_secs(30);
-/// At a fixed rate, the server is hopelessly behind with as many messages under way, or with those of
-/// ten seconds if that is more.
-const MOST_UNDER_WAY: usize = 100_000;
+/// In a closed loop, whoever was refused is left alone for so long: sending at once again would be a flood.
+const REFUSED: Duration = Duration::from_secs(1);
+/// At a fixed rate, the server is hopelessly behind with the messages of ten seconds under way, but not
+/// with fewer than the first and surely with more than the last; all of them are in memory.
+const BEHIND: std::ops::RangeInclusive<usize> = 100_000..=1_000_000;
+/// However many are due, what comes is read after so many.
+pub(crate) const MOST_AT_ONCE: usize = 1_000;
 
 /// What decides when the next message is sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -167,6 +171,8 @@ struct Traffic<'a> {
     touched: Vec<usize>,
     /// Members whose message was acknowledged in this turn.
     free: Vec<usize>,
+    /// Connections that were refused, and until when they are left alone; the oldest first.
+    resting: VecDeque<(Instant, usize)>,
     /// Messages not everybody has, over all rooms.
     under_way: usize,
     /// At a fixed rate: when the first was due, and how many were sent.
@@ -186,7 +192,8 @@ struct Traffic<'a> {
     errors: BTreeMap<String, u64>,
     lost: BTreeMap<String, u64>,
     ended: Ended,
-    last_delivery: Instant,
+    /// When something came last, or began to be waited for.
+    last_news: Instant,
     teller: Teller,
 }
 
@@ -203,6 +210,7 @@ impl<'a> Traffic<'a> {
             turns: vec![0; load.rooms],
             touched: Vec::new(),
             free: Vec::new(),
+            resting: VecDeque::new(),
             under_way: 0,
             first_due: now,
             due_so_far: 0,
@@ -218,7 +226,7 @@ impl<'a> Traffic<'a> {
             errors: BTreeMap::new(),
             lost: BTreeMap::new(),
             ended: Ended::Complete,
-            last_delivery: now,
+            last_news: now,
             teller,
         }
     }
@@ -228,7 +236,7 @@ impl<'a> Traffic<'a> {
     fn begin(&mut self) {
         let now = Instant::now();
         self.first_due = now;
-        self.last_delivery = now;
+        self.last_news = now;
         match self.load.pace {
             Pace::Window(_) => self.touched.extend(0..self.load.rooms),
             Pace::Rate(_) => {}
@@ -267,10 +275,8 @@ impl<'a> Traffic<'a> {
     fn settle(&mut self, control: &mut Control<'_>) -> Result<(), LoadError> {
         let mut inbox = Vec::new();
         let began = Instant::now();
-        self.last_delivery = began;
-        while self.under_way > 0
-            && began.elapsed() < SETTLING
-            && self.last_delivery.elapsed() < SETTLED
+        self.last_news = began;
+        while self.under_way > 0 && began.elapsed() < SETTLING && self.last_news.elapsed() < SETTLED
         {
             self.engine.turn(began + SETTLING, &mut inbox)?;
             self.take(&mut inbox);
@@ -283,15 +289,19 @@ impl<'a> Traffic<'a> {
 
     fn verdict_so_far(&self, control: &Control<'_>) -> Ended {
         let is_behind = match self.load.pace {
-            Pace::Rate(rate) => self.under_way > MOST_UNDER_WAY.max((rate * 10.0) as usize),
+            Pace::Rate(rate) => {
+                let most = (rate * 10.0) as usize;
+                self.under_way > most.clamp(*BEHIND.start(), *BEHIND.end())
+            }
             Pace::Window(_) | Pace::OneEach => false,
         };
-        let waits = self.under_way > 0 || self.engine.joined() == 0;
         if control.is_stopped() {
             Ended::Stopped
+        } else if self.engine.joined() == 0 {
+            Ended::Deserted
         } else if is_behind {
             Ended::FellBehind
-        } else if waits && self.last_delivery.elapsed() > STALLED {
+        } else if self.under_way > 0 && self.last_news.elapsed() > STALLED {
             Ended::Stalled
         } else {
             Ended::Complete
@@ -302,8 +312,13 @@ impl<'a> Traffic<'a> {
 
     /// Sends what is due; until when nothing else is.
     fn send_due(&mut self) -> Instant {
-        let far = Instant::now() + Duration::from_secs(1);
-        let mut next = far;
+        let now = Instant::now();
+        while let Some((_, index)) = self.resting.pop_front_if(|(until, _)| *until <= now) {
+            self.touched.push(self.engine.seat(index).room);
+            self.free.push(index);
+        }
+        let far = now + Duration::from_secs(1);
+        let mut next = self.resting.front().map_or(far, |(until, _)| *until);
         match self.load.pace {
             Pace::Window(window) if window < self.load.rooms => self.fill_in_turn(window),
             Pace::Window(window) => self.fill_rooms(window),
@@ -320,6 +335,10 @@ impl<'a> Traffic<'a> {
         let (share, more) = (window / self.load.rooms, window % self.load.rooms);
         while let Some(room) = self.touched.pop() {
             let share = share + usize::from(room < more);
+            // Those that were refused count as under way while they are left alone.
+            let resting = self.resting.iter();
+            let resting = resting.filter(|(_, index)| self.engine.seat(*index).room == room);
+            let share = share.saturating_sub(resting.count());
             while self.rooms[room].under_way() < share {
                 if !self.send_in(room, Instant::now()) {
                     break;
@@ -331,7 +350,7 @@ impl<'a> Traffic<'a> {
     /// There is less than one for each room, so they take turns.
     fn fill_in_turn(&mut self, window: usize) {
         for _ in 0..self.load.rooms {
-            if self.under_way >= window {
+            if self.under_way + self.resting.len() >= window {
                 return;
             }
             let room = self.next_room;
@@ -341,7 +360,7 @@ impl<'a> Traffic<'a> {
     }
 
     fn send_at_rate(&mut self, rate: f64) -> Instant {
-        loop {
+        for _ in 0..MOST_AT_ONCE {
             let due = self.first_due + Duration::from_secs_f64(self.due_so_far as f64 / rate);
             if due > Instant::now() {
                 return due;
@@ -350,6 +369,7 @@ impl<'a> Traffic<'a> {
             self.due_so_far += 1;
             self.send_in(room, due);
         }
+        Instant::now()
     }
 
     fn send_from_free(&mut self) {
@@ -378,6 +398,9 @@ impl<'a> Traffic<'a> {
     fn send_from(&mut self, index: usize, due: Instant) {
         let Seat { room, member } = self.engine.seat(index);
         let name = self.rooms[room].send(member, due);
+        if self.under_way == 0 {
+            self.last_news = Instant::now();
+        }
         self.under_way += 1;
         self.messages += u64::from(self.is_counted(due));
         self.engine.say_message(index, name, &self.content);
@@ -393,7 +416,7 @@ impl<'a> Traffic<'a> {
             match incident.what {
                 What::Message { name, .. } => {
                     let progressed = self.rooms[room].deliver(member, name);
-                    self.last_delivery = incident.at;
+                    self.last_news = incident.at;
                     self.on_progress(room, progressed, incident.at);
                 }
                 What::Acked { name } => {
@@ -407,7 +430,7 @@ impl<'a> Traffic<'a> {
                 } => {
                     count(&mut self.refused, &code);
                     if self.rooms[room].refuse(name, unknown) {
-                        self.free.push(index);
+                        self.resting.push_back((incident.at + REFUSED, index));
                     }
                 }
                 What::Error { code } => count(&mut self.errors, &code),
