@@ -21,7 +21,7 @@ endef
 
 .PHONY: help
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "$(BOLD)%-11s$(PLAIN) %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "$(BOLD)%-14s$(PLAIN) %s\n", $$1, $$2 }' Makefile
 
 .PHONY: run
 run: ## build the server and start it for trying out; data stays in .parlance
@@ -35,6 +35,7 @@ test: lint ## check and test everything; installs the tools for it
 	$(call step,build,cargo build --locked --workspace --all-targets)
 	$(call step,examples in docs,cargo test --locked --workspace --doc --no-fail-fast)
 	$(call step,test,RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} PARLANCE_BIN="$$(.ci/target-dir)/debug/parlance" .ci/tests)
+	$(call step,instruction counts,.ci/bench-check)
 
 .PHONY: lint
 lint: tools ## format, clippy, dependency rules, unused dependencies, docs
@@ -64,6 +65,18 @@ bench-peers: ## measure the server next to others; CENTRIFUGO_BIN=FILE for that 
 .PHONY: bench-page
 bench-page: ## write docs/benchmarks.md from the results of the two before
 	$(call bench,--page docs/benchmarks.md)
+
+.PHONY: bench-check
+bench-check: tools ## count the instructions of the live path's pieces; fails on over 5 % more
+	$(call step,instruction counts,.ci/bench-check)
+
+.PHONY: bench-baseline
+bench-baseline: tools ## write what is counted now as the baseline of bench-check
+	.ci/bench-check --renew
+
+.PHONY: bench-micro
+bench-micro: ## time the same pieces; pass a part of a name or options as ARGS="…"
+	cargo bench --locked -p parlance-micro --profile counts --bench time -- $(ARGS)
 
 .PHONY: tools
 tools:

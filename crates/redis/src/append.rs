@@ -2,7 +2,8 @@
 //!
 //! One call of a conversation is under way at a time. What comes meanwhile waits and goes in the
 //! next call, together: so order costs nothing, and a busy conversation costs Redis less per event.
-//! Different conversations do not wait for each other.
+//! Different conversations do not wait for each other, and share a call when they are ready at the
+//! same time (`gather`).
 
 use std::{
     cell::RefCell,
@@ -17,6 +18,7 @@ use parlance_core::{
     ports::{Appended, Unavailable},
     store::{NameDigest, Named, Store},
 };
+use parlance_feed::FeedId;
 use parlance_protocol::{ConversationId, Position};
 use redis::Value;
 use tokio::{
@@ -26,12 +28,12 @@ use tokio::{
 
 use crate::{
     answer::{self, Need},
-    commit::Writer,
     digest,
+    gather::Part,
     io::{ELSEWHERE_PAUSE, Io},
-    link::{Call, CallError},
+    link::CallError,
     partition::Keys,
-    scripts, wire,
+    wire,
 };
 
 /// Events of one call.
@@ -47,6 +49,8 @@ const TOO_OLD: Duration = Duration::from_secs(10);
 pub(crate) struct Waiting {
     pub(crate) draft: Draft,
     pub(crate) answer: oneshot::Sender<Result<Appended, Unavailable>>,
+    /// Of the shard that waits.
+    pub(crate) feed: FeedId,
     pub(crate) since: Instant,
 }
 
@@ -118,6 +122,9 @@ async fn run<S: Store>(io: Rc<Io<S>>, conversation: ConversationId) {
             Err(reason) => batch.iter().map(|_| Err(reason.clone())).collect(),
         };
         for (one, result) in batch.into_iter().zip(results) {
+            if let Ok(Appended::New(entry)) = &result {
+                io.table.answered(&conversation, one.feed, entry);
+            }
             let _ = one.answer.send(result);
         }
     }
@@ -157,10 +164,10 @@ async fn settle<S: Store>(
             return Err(Unavailable::new("the append took too long"));
         }
         let writer = io.writer(keys.partition).await?;
-        let call = call(io, &writer, conversation, keys, &events, looked.as_ref());
+        let part = part(io, conversation, keys, &events, looked.as_ref());
         io.metrics.appends_in_flight.increment(events.len() as f64);
         let news = || news_of(events.iter().map(|event| event.body.clone()).collect());
-        let answer = writer.append(&call, &keys.channel, news).await;
+        let answer = writer.append(part, &keys.channel, news).await;
         io.metrics.appends_in_flight.decrement(events.len() as f64);
         let answer = match answer {
             Ok(answer) => answer,
@@ -172,7 +179,7 @@ async fn settle<S: Store>(
             Err(error) => return Err(error.into()),
         };
         match answered(answer)? {
-            Answered::Needs(need) => io.satisfy(conversation, keys, need).await?,
+            Answered::Needs(need) => Box::pin(io.satisfy(conversation, keys, need)).await?,
             Answered::NeedsLookUp { indices, found_ms } => {
                 let breaks = look_up(io, conversation, batch, &mut events, &indices).await?;
                 looked = Some(Looked { breaks, found_ms });
@@ -232,41 +239,42 @@ fn body(draft: &Draft) -> String {
     wire::body(&draft.sender, local_id, lost_from, &draft.event)
 }
 
-fn call<'a, S: Store>(
+/// This conversation's part of a call.
+fn part<S: Store>(
     io: &Io<S>,
-    writer: &'a Writer,
-    conversation: &'a ConversationId,
-    keys: &'a Keys,
-    events: &'a [Prepared],
-    looked: Option<&'a Looked>,
-) -> Call<'a> {
-    let fixed = [&*keys.epoch, &*keys.meta, &*keys.log];
-    let ingest = io.store.is_some().then_some(&*keys.ingest);
-    let names = events.iter().map(|event| &*event.names_key);
-    let all = fixed.into_iter().chain(ingest).chain(names);
-    let mode = match io.store {
-        Some(_) => 's',
-        None => 'l',
-    };
-    let publishing = writer.publishing(io.shards.speech());
-    let call = Call::of(&scripts::APPEND, all)
-        .with(format!("{}{mode}{publishing}", writer.run()))
-        .with(&*keys.channel);
-    let mut call = match io.store {
-        Some(_) => call.with(conversation.as_str()),
-        None => call.with(format!("{} {}", io.retention.entries, io.retention_ms())),
-    };
+    conversation: &ConversationId,
+    keys: &Keys,
+    events: &[Prepared],
+    looked: Option<&Looked>,
+) -> Part {
+    let mut part = Part::new(keys.partition, events.len());
+    for key in [&keys.epoch, &keys.meta, &keys.log] {
+        part.keys.push(key.as_bytes());
+    }
+    if io.store.is_some() {
+        part.keys.push(keys.ingest.as_bytes());
+    }
+    part.arguments.push(events.len().to_string().as_bytes());
+    part.arguments.push(keys.channel.as_bytes());
+    match io.store {
+        Some(_) => part.arguments.push(conversation.as_str().as_bytes()),
+        None => {
+            let kept = format!("{} {}", io.retention.entries, io.retention_ms());
+            part.arguments.push(kept.as_bytes());
+        }
+    }
+    let (breaks, found_ms) =
+        looked.map_or((&[][..], ""), |looked| (&*looked.breaks, &*looked.found_ms));
+    part.arguments.push(breaks);
+    part.arguments.push(found_ms.as_bytes());
     for event in events {
-        call = call
-            .with(&*event.named)
-            .with(&*event.kind)
-            .with(&*event.looked)
-            .with(&*event.body);
+        part.keys.push(event.names_key.as_bytes());
+        part.arguments.push(&event.named);
+        part.arguments.push(event.kind.as_bytes());
+        part.arguments.push(&event.looked);
+        part.arguments.push(event.body.as_bytes());
     }
-    match looked {
-        Some(looked) => call.with(&*looked.breaks).with(&*looked.found_ms),
-        None => call,
-    }
+    part
 }
 
 /// What the script says.

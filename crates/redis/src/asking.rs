@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     Durability,
     answer::{self, Need},
-    commit::{Lane, Writer},
+    commit::{Lane, Way, Writer},
     io::{ELSEWHERE_PAUSE, Io},
     link::{Call, CallError, Link, Run},
     meta::Meta,
@@ -39,14 +39,19 @@ impl<S: Store> Io<S> {
                 "Redis at {label} uses more memory than it may: what waits there has to be stored first"
             )));
         }
-        match self.durability {
-            Durability::Local => Ok(Writer::Local(node.link().await?)),
+        let way = match self.durability {
+            Durability::Local => Way::Local(node.link().await?),
             Durability::Replicated => {
                 let lane = self.lane(partition)?;
                 let link = lane.link().await?;
-                Ok(Writer::Replicated { lane, link })
+                Way::Replicated { lane, link }
             }
-        }
+        };
+        Ok(Writer {
+            way,
+            has_store: self.store.is_some(),
+            speech: self.shards.speech(),
+        })
     }
 
     /// Asks what may be asked again, until there is an answer.
@@ -96,7 +101,7 @@ impl<S: Store> Io<S> {
                 }
             };
             match answer::need(&answer) {
-                Some(need) => self.satisfy(conversation, keys, need).await?,
+                Some(need) => Box::pin(self.satisfy(conversation, keys, need)).await?,
                 None => return Ok((answer, link.run.clone())),
             }
         }
@@ -127,7 +132,8 @@ impl<S: Store> Io<S> {
         lane.ok_or_else(|| Unavailable::new("Redis: no way to commit"))
     }
 
-    /// Does what a script needs first.
+    /// Does what a script needs first. Rare, and the largest of all futures here: callers box it, so
+    /// that each question of theirs is small.
     pub(crate) async fn satisfy(
         self: &Rc<Self>,
         conversation: &ConversationId,

@@ -1,6 +1,6 @@
 //! The way into Redis for appends, at either durability.
 //!
-//! `local`: a call goes over the node's link, and the script publishes what it appended.
+//! `local`: what is appended goes over the node's link, and the script publishes it.
 //!
 //! `replicated`: nothing is told before a replica has it. A lane per node gathers calls, sends them
 //! together over a connection of its own, and WAITs there, because WAIT speaks of what its own
@@ -25,6 +25,7 @@ use tokio::{
 
 use crate::{
     answer,
+    gather::{self, Gathering, Part},
     link::{Call, CallError, Link, Run, error_of},
     node::{Node, Retry},
     partition,
@@ -44,38 +45,45 @@ const UNTOLD: usize = 4096;
 /// Tells what is to be published of an answer.
 type News = Box<dyn Fn(&Value) -> Option<String>>;
 
-/// How appends are made durable on a node.
-pub(crate) enum Writer {
+/// How appends are made durable on a node, and whether there is a store behind it.
+pub(crate) struct Writer {
+    pub(crate) way: Way,
+    pub(crate) has_store: bool,
+    pub(crate) speech: Speech,
+}
+
+/// How appends are made durable.
+pub(crate) enum Way {
     Local(Rc<Link>),
     Replicated { lane: Rc<Lane>, link: Rc<Link> },
 }
 
 impl Writer {
-    pub(crate) fn run(&self) -> &str {
-        match self {
-            Self::Local(link) | Self::Replicated { link, .. } => &link.run.0,
+    /// How the append script is to work, in its letters.
+    fn mode(&self) -> &'static str {
+        match (self.has_store, &self.way, self.speech) {
+            (true, Way::Local(_), Speech::Plain) => "sp",
+            (true, Way::Local(_), Speech::Sharded) => "ss",
+            (true, Way::Replicated { .. }, Speech::Plain | Speech::Sharded) => "sw",
+            (false, Way::Local(_), Speech::Plain) => "lp",
+            (false, Way::Local(_), Speech::Sharded) => "ls",
+            (false, Way::Replicated { .. }, Speech::Plain | Speech::Sharded) => "lw",
         }
     }
 
-    /// How the append script is to publish, in its letters.
-    pub(crate) fn publishing(&self, speech: Speech) -> char {
-        match (self, speech) {
-            (Self::Local(_), Speech::Plain) => 'p',
-            (Self::Local(_), Speech::Sharded) => 's',
-            (Self::Replicated { .. }, Speech::Plain | Speech::Sharded) => 'w',
-        }
-    }
-
-    /// Calls the script and makes what it did as durable as configured.
+    /// Appends, and makes what was done as durable as configured.
     pub(crate) async fn append<N: Fn(&Value) -> Option<String> + 'static>(
         &self,
-        call: &Call<'_>,
+        part: Part,
         channel: &str,
         news: impl FnOnce() -> N,
     ) -> Result<Value, CallError> {
-        match self {
-            Self::Local(link) => link.call(call).await,
-            Self::Replicated { lane, .. } => lane.commit(call, channel, Box::new(news())).await,
+        match &self.way {
+            Way::Local(link) => Gathering::append(link, self.mode(), self.speech, part).await,
+            Way::Replicated { lane, link } => {
+                let call = gather::call(&link.run.0, self.mode(), std::iter::once(&part));
+                lane.commit(&call, channel, Box::new(news())).await
+            }
         }
     }
 }
@@ -133,7 +141,17 @@ impl Lane {
 
     async fn commit(&self, call: &Call<'_>, channel: &str, news: News) -> Result<Value, CallError> {
         let (by_hash, with_text) = (call.command(true), call.command(false));
-        self.submit(by_hash, with_text, channel, news).await
+        let of_the_one = move |answers: &Value| {
+            let Value::Array(answers) = answers else {
+                return None;
+            };
+            news(answers.first()?)
+        };
+        let answer = self
+            .submit(by_hash, with_text, channel, Box::new(of_the_one))
+            .await?;
+        let the_one = gather::answers(answer)?.pop();
+        the_one.unwrap_or_else(|| Err(answer::unexpected("no answer")))
     }
 
     /// Completes when a replica has everything that the master had when this was called, in this

@@ -171,6 +171,7 @@ impl<S: Store> Log for Handle<S> {
         let waiting = append::Waiting {
             draft,
             answer,
+            feed: self.feed,
             since: Instant::now(),
         };
         let sent = self.send(move |io| Lines::queue(io, conversation, waiting));

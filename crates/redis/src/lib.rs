@@ -21,6 +21,7 @@ mod chores;
 mod commit;
 mod digest;
 mod epochs;
+mod gather;
 mod handle;
 mod history;
 mod holders;

@@ -17,6 +17,7 @@ use redis::{
 use tokio::sync::Notify;
 
 use crate::{
+    gather::Gathering,
     scripts::{self, Script},
     server::{ServerFacts, server_facts},
 };
@@ -36,6 +37,8 @@ pub(crate) struct Run(pub(crate) Arc<str>);
 pub(crate) struct Link {
     connection: MultiplexedConnection,
     pub(crate) run: Run,
+    /// What is about to be appended over it.
+    pub(crate) gathering: Gathering,
     has_ended: Cell<bool>,
     end: Arc<Notify>,
 }
@@ -63,17 +66,20 @@ impl From<CallError> for Unavailable {
 /// A call of a script.
 pub(crate) struct Call<'a> {
     script: &'static Script,
-    keys: Vec<&'a str>,
+    keys: Vec<&'a [u8]>,
     arguments: Vec<Cow<'a, [u8]>>,
 }
 
 // === impl Call ===
 
 impl<'a> Call<'a> {
-    pub(crate) fn of(script: &'static Script, keys: impl IntoIterator<Item = &'a str>) -> Self {
+    pub(crate) fn of<K: AsRef<[u8]> + ?Sized + 'a>(
+        script: &'static Script,
+        keys: impl IntoIterator<Item = &'a K>,
+    ) -> Self {
         Self {
             script,
-            keys: keys.into_iter().collect(),
+            keys: keys.into_iter().map(AsRef::as_ref).collect(),
             arguments: Vec::new(),
         }
     }
@@ -165,6 +171,7 @@ impl Link {
         let link = Self {
             connection,
             run: facts.run.clone(),
+            gathering: Gathering::default(),
             has_ended: Cell::new(false),
             end,
         };

@@ -9,7 +9,7 @@ use std::{
 };
 
 use metrics::Counter;
-use parlance_core::{ports::Heard, store::Partition};
+use parlance_core::{entry::Entry, ports::Heard, store::Partition};
 use parlance_feed::{FeedId, Inbox, Put};
 use parlance_protocol::{ConversationId, Position};
 use parlance_telemetry::{RedisMetrics, labels::RedisDoubt};
@@ -26,12 +26,20 @@ pub(crate) struct Table {
 
 struct Row {
     partition: Partition,
-    inboxes: Vec<(FeedId, Arc<Inbox>)>,
+    listeners: Vec<Listener>,
     standing: Standing,
     /// Told once it stands.
     waiting: Vec<oneshot::Sender<()>>,
     /// The last position that was heard of.
     head: Position,
+}
+
+/// A shard that wants to hear of a conversation.
+struct Listener {
+    feed: FeedId,
+    inbox: Arc<Inbox>,
+    /// Up to here it was told everything, by a push or by the answer to its own append.
+    told: Position,
 }
 
 /// How far a subscription is.
@@ -81,13 +89,17 @@ impl Table {
         let is_new = !rows.contains_key(conversation);
         let row = rows.entry(conversation.clone()).or_insert_with(|| Row {
             partition: partition_of(conversation),
-            inboxes: Vec::new(),
+            listeners: Vec::new(),
             standing: Standing::Asked,
             waiting: Vec::new(),
             head: Position::ZERO,
         });
-        if row.inboxes.iter().all(|(other, _)| *other != feed) {
-            row.inboxes.push((feed, Arc::clone(inbox)));
+        if row.listeners.iter().all(|one| one.feed != feed) {
+            row.listeners.push(Listener {
+                feed,
+                inbox: Arc::clone(inbox),
+                told: Position::ZERO,
+            });
         }
         match row.standing {
             Standing::Stands => {
@@ -105,8 +117,8 @@ impl Table {
         let Some(row) = rows.get_mut(conversation) else {
             return false;
         };
-        row.inboxes.retain(|(other, _)| *other != feed);
-        let is_empty = row.inboxes.is_empty();
+        row.listeners.retain(|one| one.feed != feed);
+        let is_empty = row.listeners.is_empty();
         if is_empty {
             rows.remove(conversation);
         }
@@ -117,11 +129,11 @@ impl Table {
     pub(crate) fn drop_feed(&self, feed: FeedId) -> Vec<ConversationId> {
         let mut unwanted = Vec::new();
         self.rows().retain(|conversation, row| {
-            row.inboxes.retain(|(other, _)| *other != feed);
-            if row.inboxes.is_empty() {
+            row.listeners.retain(|one| one.feed != feed);
+            if row.listeners.is_empty() {
                 unwanted.push(conversation.clone());
             }
-            !row.inboxes.is_empty()
+            !row.listeners.is_empty()
         });
         unwanted
     }
@@ -214,12 +226,29 @@ impl Table {
         }
     }
 
+    /// A shard is about to be answered that what it appended stands there.
+    pub(crate) fn answered(&self, conversation: &ConversationId, feed: FeedId, entry: &Entry) {
+        let mut rows = self.rows();
+        let Some(row) = rows.get_mut(conversation) else {
+            return;
+        };
+        row.head = row.head.max(entry.position);
+        let of_feed = row.listeners.iter_mut().find(|one| one.feed == feed);
+        // Otherwise what stands between is still on its way to it.
+        if let Some(one) = of_feed.filter(|one| one.told == entry.prev) {
+            one.told = entry.position;
+        }
+    }
+
     /// A push of a conversation's channel. Returns a partition that is in a later epoch by it.
     pub(crate) fn route(&self, conversation: &str, payload: &str) -> Option<Partition> {
         let mut rows = self.rows();
         let (conversation, _) = rows.get_key_value(conversation)?;
         let conversation = conversation.clone();
         let row = rows.get_mut(&conversation)?;
+        if row.all_were_told(payload) {
+            return None;
+        }
         let (mut news, mut missed) = (None, false);
         let read = wire::push(payload, |heard| {
             if let Heard::Entry(entry) = &heard {
@@ -233,7 +262,10 @@ impl Table {
             {
                 missed = true;
             }
-            for (_, inbox) in &row.inboxes {
+            for Listener { inbox, told, .. } in &mut row.listeners {
+                if let Heard::Entry(entry) = &heard {
+                    *told = entry.position.max(*told);
+                }
                 if inbox.put(&conversation, heard.clone()) == Put::Dropped {
                     self.overflowed.increment(1);
                 }
@@ -253,15 +285,126 @@ impl Table {
     /// Nothing comes any more.
     pub(crate) fn end(&self) {
         for row in self.rows().values() {
-            for (_, inbox) in &row.inboxes {
+            for Listener { inbox, .. } in &row.listeners {
                 inbox.end();
             }
         }
     }
 }
 
+impl Row {
+    /// Whether a push tells nobody anything: most are of what a shard of this process said itself.
+    /// Within an epoch one event follows another, so what follows a position below one that was told
+    /// was told.
+    fn all_were_told(&self, payload: &str) -> bool {
+        let Some(prev) = wire::last_prev(payload) else {
+            return false;
+        };
+        let knows = |one: &Listener| one.told > prev && one.told.id.epoch() == prev.id.epoch();
+        self.listeners.iter().all(knows)
+    }
+}
+
 fn doubt(conversation: &ConversationId, row: &Row) {
-    for (_, inbox) in &row.inboxes {
+    for Listener { inbox, .. } in &row.listeners {
         inbox.put(conversation, Heard::Doubt);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parlance_core::{entry::Event, ports::Feed as _};
+    use parlance_feed::Feed;
+    use parlance_protocol::{MessageId, UnixMicros, UserId};
+
+    use super::*;
+
+    fn at(id: u64) -> Position {
+        Position::of(MessageId::new(id).unwrap())
+    }
+
+    fn entry(id: u64) -> Entry {
+        Entry {
+            position: at(id),
+            prev: at(id - 1),
+            t: UnixMicros(1),
+            ordinal: id,
+            sender: UserId::new("ann").unwrap(),
+            local_id: None,
+            event: Event::Message {
+                content: "hi".into(),
+            },
+        }
+    }
+
+    /// A conversation that one shard listens to, and its feed.
+    struct Heard {
+        table: Table,
+        conversation: ConversationId,
+        feed: FeedId,
+        heard: Feed,
+    }
+
+    fn listening() -> Heard {
+        let (table, feed, inbox) = (Table::new(), FeedId::next(), Arc::new(Inbox::default()));
+        let conversation = ConversationId::new("room").unwrap();
+        let (stands, _) = oneshot::channel();
+        table.wish(&conversation, feed, &inbox, stands);
+        let heard = Feed::new(inbox, Box::new(|| {}));
+        Heard {
+            table,
+            conversation,
+            feed,
+            heard,
+        }
+    }
+
+    impl Heard {
+        fn answered(&self, id: u64) {
+            self.table
+                .answered(&self.conversation, self.feed, &entry(id));
+        }
+
+        /// How many pieces the push of some events gave.
+        fn pushed(&mut self, ids: std::ops::RangeInclusive<u64>) -> usize {
+            let lines: Vec<_> = ids.map(|id| wire::event_text(&entry(id), id)).collect();
+            self.push(&lines.join("\n"))
+        }
+
+        fn push(&mut self, text: &str) -> usize {
+            self.table.route(self.conversation.as_str(), text);
+            std::iter::from_fn(|| self.heard.try_next()).count()
+        }
+    }
+
+    #[test]
+    fn what_a_shard_was_answered_is_not_told_it_again() {
+        let mut room = listening();
+        assert_eq!(room.pushed(1..=1), 1);
+        room.answered(2);
+        room.answered(3);
+        room.answered(4);
+        assert_eq!(room.pushed(2..=3), 0);
+        assert_eq!(room.pushed(4..=4), 0);
+        assert_eq!(room.pushed(5..=5), 1);
+    }
+
+    #[test]
+    fn what_another_said_before_the_answer_is_told() {
+        let mut room = listening();
+        room.pushed(1..=1);
+        room.answered(3);
+        assert_eq!((room.pushed(2..=2), room.pushed(3..=3)), (1, 1));
+        room.answered(4);
+        assert_eq!(room.pushed(4..=4), 0);
+    }
+
+    #[test]
+    fn a_mark_below_what_was_told_is_told() {
+        let mut room = listening();
+        room.pushed(1..=1);
+        room.answered(2);
+        // What stood at 2 is lost.
+        assert_eq!(room.push("1-0 99 1 1 {\"mark\":1}"), 1);
     }
 }

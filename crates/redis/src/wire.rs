@@ -134,6 +134,9 @@ pub(crate) fn event_text(entry: &Entry, count: u64) -> String {
     format!("{} {} {ordinal} {count} {body}", stream_id(*prev), t.0)
 }
 
+/// How the body of a mark begins, and no other.
+const MARK: &str = "{\"mark\":";
+
 /// The begin of an epoch as the mark script writes it.
 pub(crate) fn mark_text(mark: &Mark) -> String {
     let Mark {
@@ -144,7 +147,7 @@ pub(crate) fn mark_text(mark: &Mark) -> String {
         count,
     } = mark;
     let prev = stream_id(*prev);
-    format!("{prev} {} {ordinal} {count} {{\"mark\":{epoch}}}", t.0)
+    format!("{prev} {} {ordinal} {count} {MARK}{epoch}}}", t.0)
 }
 
 /// What an event is and when it came, as the append script takes it.
@@ -390,6 +393,18 @@ pub(crate) fn push(payload: &str, mut hear: impl FnMut(Heard)) -> Result<(), Gar
         Some(_) | None => {}
     }
     Ok(())
+}
+
+/// What the last event of a push follows. Nothing for a push of anything else, a mark among them:
+/// a mark may follow a position above which something was lost.
+pub(crate) fn last_prev(payload: &str) -> Option<Position> {
+    if !payload.starts_with(|first: char| first.is_ascii_digit()) {
+        return None;
+    }
+    let mut parts = payload.rsplit('\n').next()?.splitn(5, ' ');
+    let prev = parts.next()?;
+    let body = parts.nth(3)?;
+    (!body.starts_with(MARK)).then(|| position(prev).ok())?
 }
 
 fn stored(text: &str) -> Result<Heard, Garbled> {
