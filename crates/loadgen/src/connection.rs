@@ -275,3 +275,79 @@ fn status(head: &[u8]) -> Box<str> {
     let code = line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
     format!("HTTP {}", String::from_utf8_lossy(code)).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parlance::{Layer, Parlance};
+
+    const SEAT: Seat = Seat { room: 0, member: 0 };
+    const SWITCHED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
+
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mut frame = vec![first, payload.len() as u8];
+        frame.extend_from_slice(payload);
+        frame
+    }
+
+    /// What a connection says to these pieces, how it ended, and what it answers.
+    fn fed<'a>(
+        layer: Layer,
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+    ) -> (Vec<What>, Option<Box<str>>, Vec<u8>) {
+        let dialect = Parlance::new(layer, "r", |_| String::new());
+        let mut connection = Connection::of(SEAT);
+        connection.stage = Stage::Upgrading;
+        let mut all = Vec::new();
+        for piece in pieces {
+            let ended = connection.digest(&dialect, piece, &mut |what| all.push(what));
+            if ended.is_some() {
+                return (all, ended, connection.unsent);
+            }
+        }
+        (all, None, connection.unsent)
+    }
+
+    #[test]
+    fn bytes_may_come_in_any_pieces() {
+        let message = br#"{"type":"chat_message","message":{"id":"7","local_id":"r-1"}}"#;
+        let (begin, end) = message.split_at(30);
+        let bytes = [
+            SWITCHED,
+            &frame(0x81, br#"{"type":"live"}"#),
+            &frame(0x81, message),
+            // The same in two frames, with a ping between them.
+            &frame(0x01, begin),
+            &frame(0x89, b"p"),
+            &frame(0x80, end),
+            &frame(0x88, &4100_u16.to_be_bytes()),
+        ]
+        .concat();
+        let said = || What::Message { name: 1, id: 7 };
+        let expected = vec![What::Joined, said(), said()];
+        let mut pong = Vec::new();
+        push_frame(&mut pong, PONG, b"p");
+        for piece in 1..=bytes.len() {
+            let (all, ended, unsent) = fed(Layer::Extended, bytes.chunks(piece));
+            assert_eq!(all, expected, "in pieces of {piece}");
+            assert_eq!(ended.as_deref(), Some("4100"));
+            assert_eq!(unsent, pong);
+        }
+    }
+
+    #[test]
+    fn a_refused_upgrade_ends_with_its_status() {
+        let refused: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\r\n";
+        let (all, ended, _) = fed(Layer::Extended, [refused]);
+        assert_eq!((all, ended.as_deref()), (vec![], Some("HTTP 503")));
+    }
+
+    #[test]
+    fn a_base_client_joins_with_the_answer_to_its_greeting() {
+        let (all, _, unsent) = fed(Layer::Base, [SWITCHED]);
+        assert!(all.is_empty() && !unsent.is_empty());
+        let answer = br#"{"type":"messages_fetched","messages":[],"request_id":"joining"}"#;
+        let (all, ..) = fed(Layer::Base, [SWITCHED, &frame(0x81, answer)]);
+        assert_eq!(all, [What::Joined]);
+    }
+}

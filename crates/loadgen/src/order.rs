@@ -200,43 +200,48 @@ impl Room {
 
     /// `member` got message `name`.
     pub(crate) fn deliver(&mut self, member: usize, name: u64) -> Progressed {
-        let mut progressed = Progressed::default();
-        let Some(place) = name.checked_sub(self.first) else {
-            // Everybody had it.
+        let place = self.place(name);
+        let Some(place) = place.filter(|place| *place < self.pending.len()) else {
+            // Everybody had it, or nobody sent it: it can only be a copy of something.
             self.verdict.duplicate += 1;
-            return progressed;
+            return Progressed::default();
         };
-        let place = usize::try_from(place).unwrap_or(usize::MAX);
-        let Some(pending) = self.pending.get_mut(place) else {
-            // Nobody sent that; it can only be a copy of something.
-            self.verdict.duplicate += 1;
-            return progressed;
-        };
-        let rank = match pending.rank {
-            Some(rank) => rank,
-            None => {
-                let rank = self.next_rank;
-                self.next_rank += 1;
-                pending.rank = Some(rank);
-                let highest = &mut self.ranked[pending.sender];
-                if name < *highest {
-                    self.verdict.reordered += 1;
-                }
-                *highest = name.max(*highest);
-                rank
-            }
-        };
+        let rank = self.rank(place, name);
         match self.followers[member].see(rank) {
             Seen::Forward => {}
             Seen::Late => self.judge_late(member, place),
             Seen::Again => {
                 self.verdict.duplicate += 1;
-                return progressed;
+                return Progressed::default();
             }
         }
+        self.arrive(member, place)
+    }
+
+    /// The rank of a message; the next one if nobody had it before.
+    fn rank(&mut self, place: usize, name: u64) -> u64 {
+        let pending = &mut self.pending[place];
+        if let Some(rank) = pending.rank {
+            return rank;
+        }
+        let rank = self.next_rank;
+        self.next_rank += 1;
+        pending.rank = Some(rank);
+        let highest = &mut self.ranked[pending.sender];
+        if name < *highest {
+            self.verdict.reordered += 1;
+        }
+        *highest = name.max(*highest);
+        rank
+    }
+
+    /// A message came to a member for the first time.
+    fn arrive(&mut self, member: usize, place: usize) -> Progressed {
+        let mut progressed = Progressed::default();
         let acks = self.acks;
         let pending = &mut self.pending[place];
-        if !acks.sender_has_copy() && member == pending.sender {
+        let is_own = member == pending.sender;
+        if is_own && !acks.sender_has_copy() {
             return progressed;
         }
         if pending.lacking == 0 {
@@ -246,7 +251,7 @@ impl Room {
         }
         progressed.delivered = Some(pending.due);
         let is_ack = match acks {
-            Acks::OwnCopy => member == pending.sender,
+            Acks::OwnCopy => is_own,
             Acks::FirstCopy => true,
             Acks::Frames { .. } => false,
         };
@@ -323,9 +328,14 @@ impl Room {
         verdict
     }
 
+    /// Where a message stands, or would, among those that not everybody has.
+    fn place(&self, name: u64) -> Option<usize> {
+        usize::try_from(name.checked_sub(self.first)?).ok()
+    }
+
     fn find(&mut self, name: u64) -> Option<&mut Pending> {
-        let place = name.checked_sub(self.first)?;
-        self.pending.get_mut(usize::try_from(place).ok()?)
+        let place = self.place(name)?;
+        self.pending.get_mut(place)
     }
 
     fn drop_complete(&mut self) {

@@ -254,67 +254,92 @@ fn quantiles(us: &Histogram<u64>) -> Value {
 
 impl Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = self.unit;
-        let mut line = |name: &str, value: String| writeln!(f, "{name:<22} {value}");
-        line(self.workload, self.ended.words().to_owned())?;
-        line(
-            "rate",
-            format!(
-                "{} ({} in {:.1} s, {} connections)",
-                rate(unit, self.per_second()),
-                self.units,
-                self.elapsed.as_secs_f64(),
-                self.connections
-            ),
-        )?;
-        for times in &self.times {
-            line(&format!("{}, ms", times.what), shown(&times.us))?;
+        let lines = [
+            vec![
+                (self.workload.to_owned(), self.ended.words().to_owned()),
+                ("rate".to_owned(), self.rate_line()),
+            ],
+            self.time_lines(),
+            self.cost_lines(),
+            self.verdict_lines(),
+            vec![("generator".to_owned(), self.generator_line())],
+        ];
+        for (name, value) in lines.concat() {
+            writeln!(f, "{name:<22} {value}")?;
         }
+        Ok(())
+    }
+}
+
+/// What a line is about, and what it says.
+type Line = (String, String);
+
+impl Report {
+    fn rate_line(&self) -> String {
+        format!(
+            "{} ({} in {:.1} s, {} connections)",
+            rate(self.unit, self.per_second()),
+            self.units,
+            self.elapsed.as_secs_f64(),
+            self.connections
+        )
+    }
+
+    fn time_lines(&self) -> Vec<Line> {
+        let line = |times: &Times| (format!("{}, ms", times.what), shown(&times.us));
+        self.times.iter().map(line).collect()
+    }
+
+    fn cost_lines(&self) -> Vec<Line> {
+        let mut lines = Vec::new();
         for used in &self.processes {
             let each = used.cpu.as_secs_f64() * 1e6 / self.units.max(1) as f64;
             let busy = used.cpu.as_secs_f64() / self.elapsed.as_secs_f64().max(1e-9);
-            let label = format!("{} CPU", used.label);
-            let resident = used.after_bytes as f64 / 1e6;
-            line(
-                &label,
-                format!("{each:.2} us per {unit}, {busy:.2} cores; {resident:.1} MB resident"),
-            )?;
+            let (unit, resident) = (self.unit, used.after_bytes as f64 / 1e6);
+            let cost =
+                format!("{each:.2} us per {unit}, {busy:.2} cores; {resident:.1} MB resident");
+            lines.push((format!("{} CPU", used.label), cost));
         }
         if let Some(hold) = &self.hold {
             if let Some(bytes) = self.bytes_per_connection() {
-                line("memory", format!("{:.2} kB per connection", bytes / 1e3))?;
+                let memory = format!("{:.2} kB per connection", bytes / 1e3);
+                lines.push(("memory".to_owned(), memory));
             }
             let idle = self.idle_us_per_second();
             let idle = idle.map_or_else(String::new, |us| {
                 format!(", {us:.2} us of CPU per connection and second")
             });
             let stood = format!("{:.1} s{idle}", hold.elapsed.as_secs_f64());
-            line("held for", stood)?;
+            lines.push(("held for".to_owned(), stood));
         }
-        let verdict = self.verdict;
-        line("missing", verdict.missing.to_string())?;
-        line("duplicate", verdict.duplicate.to_string())?;
-        line("reordered", verdict.reordered.to_string())?;
-        line(
-            "differently ordered",
-            verdict.differently_ordered.to_string(),
-        )?;
-        for (name, counts) in [
+        lines
+    }
+
+    fn verdict_lines(&self) -> Vec<Line> {
+        let wrong = [
+            ("missing", self.verdict.missing),
+            ("duplicate", self.verdict.duplicate),
+            ("reordered", self.verdict.reordered),
+            ("differently ordered", self.verdict.differently_ordered),
+        ];
+        let wrong = wrong.map(|(name, count)| (name.to_owned(), count.to_string()));
+        let trouble = [
             ("refused", &self.refused),
             ("errors", &self.errors),
             ("lost connections", &self.lost),
-        ] {
-            if !counts.is_empty() {
-                line(name, listed(counts))?;
-            }
-        }
-        let busy = self.generator_busy();
+        ];
+        let trouble = trouble.into_iter().filter(|(_, counts)| !counts.is_empty());
+        let trouble = trouble.map(|(name, counts)| (name.to_owned(), listed(counts)));
+        wrong.into_iter().chain(trouble).collect()
+    }
+
+    fn generator_line(&self) -> String {
         let bound = if self.is_generator_bound() {
             ": IT WAS THE BOTTLENECK, the server can do more than this"
         } else {
             ""
         };
-        line("generator", format!("{busy:.2} of a core{bound}"))
+        format!("{:.2} of a core{bound}", self.generator_busy())
     }
 }
 

@@ -4,6 +4,7 @@
 //! copies are the order that everybody else has to see.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     time::{Duration, Instant},
 };
@@ -88,8 +89,6 @@ pub fn run(
 
 /// A member that is cut.
 struct Member {
-    /// The last message that it had before.
-    since: Option<u64>,
     follower: Follower,
     due: Instant,
     has_joined: bool,
@@ -103,6 +102,8 @@ struct Run<'a> {
     writers: Vec<usize>,
     /// By connection; of writers, too, so that indexes agree.
     members: Vec<Member>,
+    /// The message that everybody has before they are cut, room by room.
+    since: Vec<Option<u64>>,
     written: Vec<Written>,
     resumed: Times,
     joined: Times,
@@ -120,7 +121,6 @@ impl<'a> Run<'a> {
     fn new(engine: Engine<'a>, load: &'a Resume) -> Self {
         let now = Instant::now();
         let member = |_| Member {
-            since: None,
             follower: Follower::default(),
             due: now,
             has_joined: false,
@@ -135,6 +135,7 @@ impl<'a> Run<'a> {
             members: (0..engine.len()).map(member).collect(),
             engine,
             load,
+            since: Vec::new(),
             written: Vec::new(),
             resumed: times("resume"),
             joined: times("join"),
@@ -152,65 +153,66 @@ impl<'a> Run<'a> {
     /// Everybody joins and gets one message; then all but the writers are cut, and those say what the
     /// others miss. False when it was stopped.
     fn prepare(&mut self, control: &mut Control<'_>) -> Result<bool, LoadError> {
-        if !open_all(&mut self.engine, control, &mut self.teller)? {
+        if !open_all(&mut self.engine, control, &mut self.teller)? || !self.begin(control)? {
             return Ok(false);
         }
+        for index in self.cut_ones() {
+            self.engine.cut(index);
+        }
+        self.is_cut = true;
+        let missed = Fill {
+            writers: &self.writers,
+            first: 2,
+            count: self.load.missed,
+            content: &self.content,
+        };
+        let (engine, teller) = (&mut self.engine, &mut self.teller);
+        let written = fill(engine, &missed, control, teller, |_| {})?;
+        let is_whole = written.is_some();
+        self.written = written.unwrap_or_default();
+        Ok(is_whole)
+    }
+
+    /// One message in each room, which everybody gets. False when it was stopped.
+    fn begin(&mut self, control: &mut Control<'_>) -> Result<bool, LoadError> {
+        let came = Cell::new(0);
+        let count = |incident: &Incident| {
+            let is_message = matches!(incident.what, What::Message { .. });
+            came.set(came.get() + usize::from(is_message));
+        };
         let first = Fill {
             writers: &self.writers,
             first: 1,
             count: 1,
             content: &self.content,
         };
-        let members = &mut self.members;
-        let engine = &mut self.engine;
-        let mut note_since = |incident: &Incident| {
-            if let What::Message { id, .. } = incident.what {
-                members[incident.connection].since = Some(id);
-            }
-        };
-        let filled = fill(engine, &first, control, &mut self.teller, &mut note_since)?;
-        let Some(written) = filled else {
+        let (engine, teller) = (&mut self.engine, &mut self.teller);
+        let Some(written) = fill(engine, &first, control, teller, count)? else {
             return Ok(false);
         };
-        let began = Instant::now();
+        let first_id = |room: &Written| room.ids.first().copied();
+        self.since = written.iter().map(first_id).collect();
+        // Who misses even this one resumes behind it all the same, and is not waited for.
+        let until = Instant::now() + SETTLED;
         let mut inbox = Vec::new();
-        let per_room = self.load.members + 1;
-        // Who misses even this one resumes behind it all the same: the writer knows its id.
-        while began.elapsed() < SETTLED
-            && (0..engine.len())
-                .any(|index| index % per_room < per_room - 1 && members[index].since.is_none())
-        {
-            engine.turn(began + SETTLED, &mut inbox)?;
-            for incident in inbox.drain(..) {
-                if let What::Message { id, .. } = incident.what {
-                    members[incident.connection].since = Some(id);
-                }
-            }
+        let all = self.load.rooms * self.load.members;
+        while came.get() < all && Instant::now() < until {
+            engine.turn(until, &mut inbox)?;
+            inbox.drain(..).for_each(|incident| count(&incident));
         }
-        for (index, member) in members.iter_mut().enumerate() {
-            if index % per_room < per_room - 1 {
-                member.since = written[index / per_room].ids.first().copied();
-                engine.cut(index);
-            }
-        }
-        self.is_cut = true;
-        let missed = Fill {
-            first: 2,
-            count: self.load.missed,
-            ..first
-        };
-        let filled = fill(engine, &missed, control, &mut self.teller, |_| {})?;
-        let is_whole = filled.is_some();
-        self.written = filled.unwrap_or_default();
-        Ok(is_whole)
+        Ok(true)
+    }
+
+    /// The connections of all who are cut.
+    fn cut_ones(&self) -> Vec<usize> {
+        let all = 0..self.engine.len();
+        all.filter(|index| self.engine.seat(*index).member < self.load.members)
+            .collect()
     }
 
     fn come_back(&mut self, control: &mut Control<'_>) -> Result<(), LoadError> {
-        let per_room = self.load.members + 1;
-        let cut = (0..self.engine.len()).filter(|index| index % per_room < per_room - 1);
-        let waiting: Vec<_> = cut
-            .map(|index| (index, self.members[index].since))
-            .collect();
+        let since = |index| (index, self.since[self.engine.seat(index).room]);
+        let waiting: Vec<_> = self.cut_ones().into_iter().map(since).collect();
         let all = waiting.len() as u64;
         let mut opener = Opener::new(self.load.arrival, waiting);
         self.last_news = Instant::now();
@@ -294,14 +296,15 @@ impl<'a> Run<'a> {
     }
 
     fn verdict(&self) -> Verdict {
-        let per_room = self.load.members + 1;
         let mut missing = 0;
-        // Of a run that was stopped nobody knows what would have come.
+        // Of a run that was stopped nobody knows what would have come, nor of members that did not.
         if self.ended == Ended::Complete {
-            for (index, member) in self.members.iter().enumerate() {
-                if index % per_room < per_room - 1 && member.has_joined {
-                    missing += self.load.missed - member.follower.count();
-                }
+            let back = self
+                .cut_ones()
+                .into_iter()
+                .map(|index| &self.members[index]);
+            for member in back.filter(|member| member.has_joined) {
+                missing += self.load.missed - member.follower.count();
             }
         }
         Verdict {

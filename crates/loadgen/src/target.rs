@@ -161,3 +161,43 @@ impl Display for Progress {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        dialect::Seat,
+        parlance::{Layer, Parlance},
+    };
+
+    #[test]
+    fn connections_come_from_as_many_addresses_as_they_need() {
+        let dialect = Parlance::new(Layer::Base, "r", |_: Seat| String::new());
+        let of = |address: &str| Target::new(address.parse().unwrap(), &dialect);
+        let from = |addresses: &[&str]| -> Vec<Option<IpAddr>> {
+            let parsed = addresses.iter().map(|address| address.parse().unwrap());
+            parsed.map(Some).collect()
+        };
+        let local = of("127.0.0.1:8080");
+        assert_eq!(local.sources_for(20_000), [None]);
+        let two = from(&["127.0.0.1", "127.0.0.2"]);
+        assert_eq!(local.sources_for(20_001), two);
+        // Elsewhere only the caller knows which addresses are its own.
+        let mut far = of("192.0.2.1:8080");
+        assert_eq!(far.sources_for(50_000), [None]);
+        far.sources = vec!["192.0.2.2".parse().unwrap()];
+        assert_eq!(far.sources_for(50_000), from(&["192.0.2.2"]));
+    }
+
+    #[test]
+    fn more_connections_than_open_files_are_refused_with_what_to_raise() {
+        let limit = getrlimit(Resource::Nofile).current;
+        // Nothing to refuse where there is no limit.
+        if let Some(limit) = limit {
+            let error = check_files(usize::try_from(limit).unwrap()).unwrap_err();
+            let wanted = format!("`ulimit -n {}`", limit + OTHER_FILES);
+            assert!(error.to_string().contains(&wanted), "{error}");
+        }
+        assert!(check_files(1).is_ok());
+    }
+}

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, path::PathBuf, str::FromStr};
 
 use clap::{Args, Subcommand, ValueEnum};
-use parlance_loadgen::{Arrival, fanout, history, send};
+use parlance_loadgen::{Arrival, fanout, history, resume, send, storm};
 
 use crate::{
     cli::DataDir,
@@ -21,9 +21,9 @@ use crate::{
   parlance bench storm --connections 10000 --hold 60s --server-pid 4711
   parlance bench send --url ws://10.0.0.5:8080 --target-is-mine --json
 
-Exit codes: 0 everything arrived once and in order, 1 something did not or a connection was lost,
-64 command line or configuration, 69 nobody can connect, 70 a fault. Ctrl-C ends a run early; what was
-measured is printed all the same. docs/bench.md says how to read it.")]
+Exit codes: 0 everything arrived once and in order, 1 something did not or a connection was
+lost, 64 command line or configuration, 69 nobody can connect, 70 a fault. Ctrl-C ends a run
+early; what was measured is printed all the same. docs/bench.md says how to read it.")]
 pub(crate) enum Bench {
     Fanout(Fanout),
     Send(Send),
@@ -117,7 +117,7 @@ pub(crate) struct Span {
 
     /// How long before that is not, so that what is cold is warm (ms, s, m, h, d)
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
-    pub(super) warm_up: Millis,
+    warm_up: Millis,
 }
 
 /// What a message is like.
@@ -134,7 +134,7 @@ pub(crate) struct Content {
 }
 
 impl Content {
-    pub(super) fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         usize::try_from(self.content_bytes).expect("clap has checked the range")
     }
 }
@@ -152,7 +152,7 @@ pub(crate) struct Arriving {
 }
 
 impl Arriving {
-    pub(super) fn arrival(&self) -> Arrival {
+    fn arrival(&self) -> Arrival {
         match self.rate {
             Some(rate) => Arrival::PerSecond(rate),
             None => Arrival::AtOnce(self.concurrency),
@@ -192,14 +192,26 @@ pub(crate) struct Fanout {
     pub(super) span: Span,
 
     #[command(flatten)]
-    pub(super) content: Content,
+    content: Content,
 }
 
 impl Fanout {
-    pub(super) fn pace(&self) -> fanout::Pace {
+    fn pace(&self) -> fanout::Pace {
         match self.window {
             Some(window) => fanout::Pace::Window(window),
             None => fanout::Pace::PerSecond(self.rate),
+        }
+    }
+
+    /// The load, on so many conversations of so many members.
+    pub(super) fn load(&self, rooms: usize, members: usize) -> fanout::Fanout {
+        fanout::Fanout {
+            rooms,
+            members,
+            pace: self.pace(),
+            content_bytes: self.content.bytes(),
+            warm_up: self.span.warm_up.duration(),
+            measured: self.span.duration.duration(),
         }
     }
 }
@@ -233,15 +245,27 @@ pub(crate) struct Send {
     pub(super) span: Span,
 
     #[command(flatten)]
-    pub(super) content: Content,
+    content: Content,
 }
 
 impl Send {
-    pub(super) fn pace(&self) -> send::Pace {
+    fn pace(&self) -> send::Pace {
         if self.back_to_back {
             send::Pace::OneEach
         } else {
             send::Pace::PerSecond(self.rate)
+        }
+    }
+
+    /// The load, on so many conversations of so many members.
+    pub(super) fn load(&self, rooms: usize, members: usize) -> send::Send {
+        send::Send {
+            rooms,
+            members,
+            pace: self.pace(),
+            content_bytes: self.content.bytes(),
+            warm_up: self.span.warm_up.duration(),
+            measured: self.span.duration.duration(),
         }
     }
 }
@@ -264,11 +288,23 @@ pub(crate) struct Storm {
     pub(super) members: usize,
 
     #[command(flatten)]
-    pub(super) arriving: Arriving,
+    arriving: Arriving,
 
     /// How long they are held (ms, s, m, h, d)
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_duration)]
     pub(super) hold: Millis,
+}
+
+impl Storm {
+    /// The load, on so many conversations of so many members.
+    pub(super) fn load(&self, rooms: usize, members: usize) -> storm::Storm {
+        storm::Storm {
+            rooms,
+            members,
+            arrival: self.arriving.arrival(),
+            hold: self.hold.duration(),
+        }
+    }
 }
 
 /// Everybody is cut at once and comes back for what they missed
@@ -292,13 +328,26 @@ pub(crate) struct Resume {
 
     /// How many messages each of them misses
     #[arg(long, value_name = "MESSAGES", default_value_t = 30)]
-    pub(super) missed: u64,
+    missed: u64,
 
     #[command(flatten)]
-    pub(super) arriving: Arriving,
+    arriving: Arriving,
 
     #[command(flatten)]
-    pub(super) content: Content,
+    content: Content,
+}
+
+impl Resume {
+    /// The load, on so many conversations of so many members, their writers among them.
+    pub(super) fn load(&self, rooms: usize, members: usize) -> resume::Resume {
+        resume::Resume {
+            rooms,
+            members: members.saturating_sub(1),
+            missed: self.missed,
+            arrival: self.arriving.arrival(),
+            content_bytes: self.content.bytes(),
+        }
+    }
 }
 
 /// Pages of what was said before: how many a second, and how long one takes
@@ -322,11 +371,11 @@ pub(crate) struct History {
 
     /// How many messages are written into each conversation before
     #[arg(long, default_value_t = 100)]
-    pub(super) messages: u64,
+    messages: u64,
 
     /// How many messages a page has, at most 100
     #[arg(long, value_name = "MESSAGES", default_value_t = 20)]
-    pub(super) page: u64,
+    page: u64,
 
     /// Which pages are read
     #[arg(long, value_enum, default_value = "newest")]
@@ -344,7 +393,7 @@ pub(crate) struct History {
     pub(super) span: Span,
 
     #[command(flatten)]
-    pub(super) content: Content,
+    content: Content,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -355,7 +404,7 @@ enum Which {
 }
 
 impl History {
-    pub(super) fn pace(&self) -> history::Pace {
+    fn pace(&self) -> history::Pace {
         if self.back_to_back {
             history::Pace::OneEach
         } else {
@@ -363,11 +412,26 @@ impl History {
         }
     }
 
-    pub(super) fn which(&self) -> history::Which {
+    fn which(&self) -> history::Which {
         match self.which {
             Which::Newest => history::Which::Newest,
             Which::Oldest => history::Which::Oldest,
             Which::Random => history::Which::Random,
+        }
+    }
+
+    /// The load, on so many conversations of so many members.
+    pub(super) fn load(&self, rooms: usize, members: usize) -> history::History {
+        history::History {
+            rooms,
+            members,
+            messages: self.messages,
+            page_rows: self.page,
+            which: self.which(),
+            pace: self.pace(),
+            content_bytes: self.content.bytes(),
+            warm_up: self.span.warm_up.duration(),
+            measured: self.span.duration.duration(),
         }
     }
 }

@@ -107,63 +107,13 @@ fn measure(
     target: &Target<'_>,
     control: &mut Control<'_>,
 ) -> Result<Report, LoadError> {
-    let (rooms, each) = (members.rooms(), members.members());
+    let (rooms, members) = (members.rooms(), members.members());
     match bench {
-        Bench::Fanout(load) => {
-            let load = fanout::Fanout {
-                rooms,
-                members: each,
-                pace: load.pace(),
-                content_bytes: load.content.bytes(),
-                warm_up: load.span.warm_up.duration(),
-                measured: load.span.duration.duration(),
-            };
-            fanout::run(target, &load, control)
-        }
-        Bench::Send(load) => {
-            let load = send::Send {
-                rooms,
-                members: each,
-                pace: load.pace(),
-                content_bytes: load.content.bytes(),
-                warm_up: load.span.warm_up.duration(),
-                measured: load.span.duration.duration(),
-            };
-            send::run(target, &load, control)
-        }
-        Bench::Storm(load) => {
-            let load = storm::Storm {
-                rooms,
-                members: each,
-                arrival: load.arriving.arrival(),
-                hold: load.hold.duration(),
-            };
-            storm::run(target, &load, control)
-        }
-        Bench::Resume(load) => {
-            let load = resume::Resume {
-                rooms,
-                members: each.saturating_sub(1),
-                missed: load.missed,
-                arrival: load.arriving.arrival(),
-                content_bytes: load.content.bytes(),
-            };
-            resume::run(target, &load, control)
-        }
-        Bench::History(load) => {
-            let load = history::History {
-                rooms,
-                members: each,
-                messages: load.messages,
-                page_rows: load.page,
-                which: load.which(),
-                pace: load.pace(),
-                content_bytes: load.content.bytes(),
-                warm_up: load.span.warm_up.duration(),
-                measured: load.span.duration.duration(),
-            };
-            history::run(target, &load, control)
-        }
+        Bench::Fanout(load) => fanout::run(target, &load.load(rooms, members), control),
+        Bench::Send(load) => send::run(target, &load.load(rooms, members), control),
+        Bench::Storm(load) => storm::run(target, &load.load(rooms, members), control),
+        Bench::Resume(load) => resume::run(target, &load.load(rooms, members), control),
+        Bench::History(load) => history::run(target, &load.load(rooms, members), control),
     }
 }
 
