@@ -61,6 +61,14 @@ impl Table {
         }
     }
 
+    /// What the second figure of a row is.
+    pub(crate) fn other(self) -> &'static str {
+        match self {
+            Self::Floors => "floor",
+            Self::Peers => "peer",
+        }
+    }
+
     fn file(self) -> &'static str {
         match self {
             Self::Floors => "floors.json",
@@ -113,7 +121,7 @@ pub(crate) fn measure(
         .into_iter()
         .filter_map(|row| judge::judge(row, &outcome.samples))
         .collect();
-    print(&verdicts, &outcome)?;
+    print(table, &verdicts, &outcome)?;
     let faults = is_at_fault(&outcome.failed);
     if let Some(directory) = &arguments.results {
         let began = UnixMicros(u64::try_from(begun.as_micros())?);
@@ -158,9 +166,9 @@ fn programs(arguments: &Arguments) -> Programs {
     }
 }
 
-fn print(verdicts: &[Verdict], outcome: &Outcome) -> anyhow::Result<()> {
+fn print(table: Table, verdicts: &[Verdict], outcome: &Outcome) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    write!(out, "\n{}", print::table(verdicts))?;
+    write!(out, "\n{}", print::table(table.other(), verdicts))?;
     for (run, rounds) in &outcome.samples {
         let busy = rounds
             .iter()

@@ -3,8 +3,10 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{
+    Table,
     judge::{Verdict, judge, median},
-    print::{HEADS, cells, rounded},
+    machine::Machine,
+    print::{cells, heads, rounded},
     results::Results,
     rows::{Measure, Row},
 };
@@ -30,7 +32,7 @@ log before it is acknowledged. Only limits of rate are out of the way. `raw-send
 per delivery and does nothing else; `raw-coalesce` joins all that a turn of its loop brings into one
 `send()` per member, and does nothing else. Neither has tokens, JSON, a log or more than one process.
 
-**Workloads.** *Fan-out* keeps two messages per room under way, as fast as the server goes; *backlog*
+**Workloads.** Contents are 64 bytes, about 270 as a delivered frame. *Fan-out* keeps two messages per room under way, as fast as the server goes; *backlog*
 keeps twenty. At *10,000/s* there are 1,000 messages per second to 100 rooms of ten, and latency counts
 from when a message was due. *Sends* go to 100 rooms of two, one under way per connection, or 1,000 per
 second to 500 of them. *Connects* are 10,000, 256 at a time, two to a room; with a *resume*, everybody was
@@ -49,7 +51,7 @@ pub(crate) fn page(
     let mut page = INTRODUCTION.to_owned();
     if let Some((results, rows)) = floors {
         page.push_str("\n## Beside the floors\n\n");
-        part(&mut page, results, rows);
+        part(&mut page, Table::Floors, results, rows);
     }
     if let Some((results, rows)) = peers {
         page.push_str("\n## Beside other servers\n\n");
@@ -60,7 +62,7 @@ pub(crate) fn page(
                 &format!("{name} is not among them: {reason}.\n\n"),
             );
         }
-        part(&mut page, results, rows);
+        part(&mut page, Table::Peers, results, rows);
     }
     page
 }
@@ -73,12 +75,12 @@ message is in the history that it keeps in Redis.
 
 ";
 
-fn part(page: &mut String, results: &Results, rows: &[Row]) {
+fn part(page: &mut String, table: Table, results: &Results, rows: &[Row]) {
     let samples = results.samples();
     let verdicts = rows.iter().filter_map(|row| judge(row.clone(), &samples));
     let verdicts: Vec<Verdict> = verdicts.collect();
     conditions(page, results);
-    line(page, HEADS.map(str::to_owned));
+    line(page, heads(table.other()));
     line(
         page,
         std::array::from_fn::<_, 8, _>(|index| alignment(index).to_owned()),
@@ -121,19 +123,26 @@ fn conditions(page: &mut String, results: &Results) {
         .iter()
         .map(|(name, version)| format!("{name} {version}"))
         .collect();
-    write(
-        page,
-        &format!(
-            "`{command}` on {began}, commit {}: {rounds} rounds, {seconds} s counted of each run. {}, {} \
-             cores, {} MiB, Linux {}; {}.\n\n",
-            machine.commit,
-            machine.processor,
-            machine.cores,
-            machine.memory_mib,
-            machine.kernel,
-            versions.join(", "),
-        ),
-    );
+    let rounds = match rounds {
+        1 => "1 round".to_owned(),
+        several => format!("{several} rounds"),
+    };
+    let Machine {
+        processor,
+        cores,
+        memory_mib,
+        kernel,
+        commit,
+        ..
+    } = machine;
+    let versions = versions.join(", ");
+    let lines = [
+        format!("- `{command}` on {began}, commit {commit}"),
+        format!("- {rounds}, {seconds} s counted of each run that has no end of its own"),
+        format!("- {processor}, {cores} cores, {memory_mib} MiB, Linux {kernel}"),
+        format!("- {versions}"),
+    ];
+    write(page, &format!("{}\n\n", lines.join("\n")));
     for remark in &results.remarks {
         write(page, &format!("{remark}.\n\n"));
     }
@@ -206,7 +215,6 @@ mod tests {
     use super::*;
     use crate::compare::{
         judge::Sample,
-        machine::Machine,
         results::{Failed, Measured, Skipped},
         rows::{Run, beside_floors},
         servers::Kind,
@@ -261,8 +269,8 @@ mod tests {
                    >= 1.3 | stretch | 1.20 .. 1.50 |";
         assert!(page.contains(row), "{page}");
         for part in [
-            "`make bench` on 2026-01-02T03:04:05.000Z, commit 0123456789ab: 3 rounds, 2 s",
-            "A Processor, 2 cores, 24000 MiB, Linux 6.1; Redis 7.0.15.",
+            "- `make bench` on 2026-01-02T03:04:05.000Z, commit 0123456789ab\n- 3 rounds, 2 s counted",
+            "- A Processor, 2 cores, 24000 MiB, Linux 6.1\n- Redis 7.0.15\n",
             "Something was otherwise.",
             "Not measured: Centrifugo + history: it is not here.",
             "Round 2 of Socket.IO + streams, acked sends, does not count: 3 missing.",

@@ -34,13 +34,17 @@ pub(crate) fn cells(verdict: &Verdict) -> [String; 8] {
     ]
 }
 
-pub(crate) const HEADS: [&str; 8] = [
-    "what", "first", "second", "result", "must", "stretch", "mark", "rounds",
-];
+/// The heads of the cells, when the second figure is that of `other`.
+pub(crate) fn heads(other: &str) -> [String; 8] {
+    let heads = [
+        "workload", "parlance", other, "ratio", "must", "stretch", "mark", "rounds",
+    ];
+    heads.map(str::to_owned)
+}
 
 /// The table for a terminal.
-pub(crate) fn table(verdicts: &[Verdict]) -> String {
-    let mut lines = vec![HEADS.map(str::to_owned)];
+pub(crate) fn table(other: &str, verdicts: &[Verdict]) -> String {
+    let mut lines = vec![heads(other)];
     lines.extend(verdicts.iter().map(cells));
     let width = |column: usize| lines.iter().map(|cells| cells[column].len()).max();
     let widths: [usize; 8] = std::array::from_fn(|column| width(column).unwrap_or(0));
