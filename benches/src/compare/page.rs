@@ -9,6 +9,8 @@ use super::{
     print::{cells, heads, rounded},
     results::Results,
     rows::{Measure, Row},
+    servers::frame_bytes,
+    workloads::content,
 };
 
 const INTRODUCTION: &str = "\
@@ -32,7 +34,7 @@ log before it is acknowledged. Only limits of rate are out of the way. `raw-send
 per delivery and does nothing else; `raw-coalesce` joins all that a turn of its loop brings into one
 `send()` per member, and does nothing else. Neither has tokens, JSON, a log or more than one process.
 
-**Workloads.** Contents are 64 bytes, about 270 as a delivered frame. *Fan-out* keeps two messages per room under way, as fast as the server goes; *backlog*
+**Workloads.** Contents are {content_bytes} bytes, {frame_bytes} as a delivered frame. *Fan-out* keeps two messages per room under way, as fast as the server goes; *backlog*
 keeps twenty. At *10,000/s* there are 1,000 messages per second to 100 rooms of ten, and latency counts
 from when a message was due. *Sends* go to 100 rooms of two, one under way per connection, or 1,000 per
 second to 500 of them. *Connects* are 10,000, 256 at a time, two to a room. A *resume* is the return of
@@ -48,7 +50,9 @@ pub(crate) fn page(
     peers: Option<(&Results, &[Row])>,
     not_here: &[(&str, &str)],
 ) -> String {
-    let mut page = INTRODUCTION.to_owned();
+    let mut page = INTRODUCTION
+        .replace("{content_bytes}", &content().len().to_string())
+        .replace("{frame_bytes}", &frame_bytes().to_string());
     if let Some((results, rows)) = floors {
         page.push_str("\n## Beside the floors\n\n");
         part(&mut page, Table::Floors, results, rows);

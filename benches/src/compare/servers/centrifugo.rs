@@ -43,7 +43,7 @@ pub(super) fn start(programs: &Programs, crowd: Crowd) -> anyhow::Result<Server>
         addresses: vec![address],
         dialect: Box::new(Centrifugo(Tokens::of_peer(crowd.rooms, crowd.members))),
         processes: vec![watched("server", child.pid()), watched(REDIS, redis.pid())],
-        _alive: vec![Box::new(child), Box::new(redis), Box::new(directory)],
+        alive: vec![Box::new(child), Box::new(redis), Box::new(directory)],
     })
 }
 

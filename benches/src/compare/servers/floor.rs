@@ -17,12 +17,12 @@ pub(super) fn start(when: &str) -> anyhow::Result<Server> {
         addresses: vec![address],
         dialect: Box::new(Floor),
         processes: vec![watched("server", child.pid())],
-        _alive: vec![Box::new(child)],
+        alive: vec![Box::new(child)],
     })
 }
 
 /// How long a frame of the gateway is for the messages of the workloads, its head included.
-fn frame_bytes() -> usize {
+pub(crate) fn frame_bytes() -> usize {
     // An id as they are in the first epoch of an empty Redis.
     let id = MessageId::parse("79000000001234").unwrap_or_default();
     let frame = ServerFrame::ChatMessage {

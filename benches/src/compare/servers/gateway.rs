@@ -18,7 +18,7 @@ pub(super) fn on_redis(nodes: usize, shards: usize, crowd: Crowd) -> Server {
     let gateways: Vec<Parlance> = (0..nodes).map(start).collect();
     let mut server = speaking(gateways, crowd);
     server.processes.push(watched(REDIS, redis.pid()));
-    server._alive.push(Box::new(redis));
+    server.alive.push(Box::new(redis));
     server
 }
 
@@ -44,7 +44,7 @@ fn speaking(nodes: Vec<Parlance>, crowd: Crowd) -> Server {
             .iter()
             .map(|node| watched("server", node.pid()))
             .collect(),
-        _alive: nodes
+        alive: nodes
             .into_iter()
             .map(|node| Box::new(node) as Box<dyn Any>)
             .collect(),

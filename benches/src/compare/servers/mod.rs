@@ -22,6 +22,7 @@ use parlance_loadgen::{Target, Watched, dialect::Dialect, process};
 use parlance_testkit::redis::Redis;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::floor::frame_bytes;
 use super::workloads::Crowd;
 
 /// What reports call the process of a server's Redis.
@@ -154,7 +155,7 @@ pub(crate) struct Server {
     dialect: Box<dyn Dialect>,
     processes: Vec<Watched>,
     /// What ends when this is dropped, in this order.
-    _alive: Vec<Box<dyn Any>>,
+    alive: Vec<Box<dyn Any>>,
 }
 
 impl Server {

@@ -48,6 +48,6 @@ fn start(programs: &Programs, file: &str, dialect: Box<dyn Dialect>) -> anyhow::
         addresses: vec![address],
         dialect,
         processes: vec![watched("server", child.pid()), watched(REDIS, redis.pid())],
-        _alive: vec![Box::new(child), Box::new(redis)],
+        alive: vec![Box::new(child), Box::new(redis)],
     })
 }
