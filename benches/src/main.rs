@@ -137,7 +137,7 @@ impl Part {
                 Self::Fanout
             }
             Workload::Paced => Self::Paced,
-            Workload::Storm | Workload::Resume | Workload::Return => Self::Connect,
+            Workload::Storm | Workload::Resume => Self::Connect,
             Workload::Hold => Self::Idle,
             Workload::Send | Workload::PacedSend => Self::Send,
         }

@@ -38,8 +38,8 @@ per delivery and does nothing else; `raw-coalesce` joins all that a turn of its 
 two messages per room under way, as fast as the server goes; *backlog* keeps twenty. At *10,000/s* there
 are 1,000 messages per second to 100 rooms of ten, and latency counts from when a message was due. *Sends*
 go to 100 rooms of two, one under way per connection, or 1,000 per second to 500 of them. *Connects* are
-10,000, 256 at a time, two to a room. A *resume* is the return of somebody who was cut off and missed ten
-messages; a *return* is one of somebody who missed none.
+10,000, 256 at a time, two to a room. *Resumes* are 5,000 in the same way: their members were cut off while
+somebody stayed in each room and said ten messages, which they get on return.
 
 Loopback has no network card, and on a virtual machine waking a process is dear. Compare ratios, not
 figures, and those only between machines of one kind.

@@ -22,6 +22,8 @@ use super::{judge::Sample, rows::Measure, servers::REDIS};
 const CONTENT_BYTES: usize = 64;
 /// Connections that are being opened at any time.
 const IN_FLIGHT: Arrival = Arrival::AtOnce(256);
+/// What each of those who were cut off missed.
+const MISSED: u64 = 10;
 
 /// The content of a message.
 pub(crate) fn content() -> String {
@@ -51,8 +53,6 @@ pub(crate) enum Workload {
     Hold,
     /// 5,000 who were cut off, two to a room, come back to what they missed.
     Resume,
-    /// The same, and nobody missed anything.
-    Return,
     /// 100 rooms of two, one send under way of each member.
     Send,
     /// 500 rooms of two, 1,000 sends per second.
@@ -78,13 +78,8 @@ pub(crate) struct Length {
 enum Load {
     Fanout(fanout::Pace),
     Send(send::Pace),
-    Storm {
-        hold: Duration,
-    },
-    /// What each of those who were cut off missed.
-    Resume {
-        missed: u64,
-    },
+    Storm { hold: Duration },
+    Resume,
 }
 
 impl Workload {
@@ -98,7 +93,6 @@ impl Workload {
             Self::Storm => "connects",
             Self::Hold => "idle",
             Self::Resume => "resumes",
-            Self::Return => "returns",
             Self::Send => "acked sends",
             Self::PacedSend => "1,000 sends/s",
         }
@@ -115,7 +109,6 @@ impl Workload {
             | Self::Paced
             | Self::Storm
             | Self::Resume
-            | Self::Return
             | Self::Send
             | Self::PacedSend => false,
         }
@@ -129,7 +122,7 @@ impl Workload {
             Self::Rooms1000 => (1, 1_000),
             Self::Storm | Self::Hold => (5_000, 2),
             // The third stays and says what the others miss.
-            Self::Resume | Self::Return => (2_500, 3),
+            Self::Resume => (2_500, 3),
             Self::Send => (100, 2),
             Self::PacedSend => (500, 2),
         };
@@ -149,8 +142,7 @@ impl Workload {
             Self::Hold => Load::Storm {
                 hold: Duration::from_secs(30),
             },
-            Self::Resume => Load::Resume { missed: 10 },
-            Self::Return => Load::Resume { missed: 0 },
+            Self::Resume => Load::Resume,
             Self::Send => Load::Send(send::Pace::OneEach),
             Self::PacedSend => Load::Send(send::Pace::PerSecond(1_000.0)),
         }
@@ -194,11 +186,11 @@ impl Workload {
                 };
                 storm::run(target, &load, &mut control)?
             }
-            Load::Resume { missed } => {
+            Load::Resume => {
                 let load = Resume {
                     rooms,
                     members: members - 1,
-                    missed,
+                    missed: MISSED,
                     arrival: IN_FLIGHT,
                     content_bytes,
                 };
@@ -234,7 +226,7 @@ impl Workload {
                 (Measure::IdleCpuUs, report.idle_us_per_second()),
                 (Measure::GeneratorBusy, busy),
             ],
-            Load::Resume { .. } => vec![
+            Load::Resume => vec![
                 (Measure::PerSecond, Some(report.per_second())),
                 (Measure::CpuUs, Some(us)),
                 (Measure::RedisCpuUs, redis_us),
