@@ -47,10 +47,24 @@ lint: tools ## format, clippy, dependency rules, unused dependencies, docs
 
 # Everything is built by one command: others would choose other features and build it again, and the
 # bench by itself looks for the server where tests have it.
+define bench
+cargo build --release --locked -p parlance -p parlance-benches
+PARLANCE_BIN="$$(.ci/target-dir)/release/parlance" "$$(.ci/target-dir)/release/bench" \
+	--results "$$(.ci/target-dir)/bench" $(1) $(ARGS)
+endef
+
 .PHONY: bench
-bench: ## measure the server next to its floor; pass options as ARGS="…"
-	cargo build --release --locked -p parlance -p parlance-benches
-	PARLANCE_BIN="$$(.ci/target-dir)/release/parlance" "$$(.ci/target-dir)/release/bench" $(ARGS)
+bench: ## measure the server next to its floors; pass options as ARGS="…"
+	$(call bench,)
+
+.PHONY: bench-peers
+bench-peers: ## measure the server next to others; CENTRIFUGO_BIN=FILE for that one
+	cd benches/peers && npm ci --ignore-scripts --no-audit --no-fund || echo "without npm, peers on Node.js are left out"
+	$(call bench,--peers benches/peers)
+
+.PHONY: bench-page
+bench-page: ## write docs/benchmarks.md from the results of the two before
+	$(call bench,--page docs/benchmarks.md)
 
 .PHONY: bench-check
 bench-check: tools ## count the instructions of the live path's pieces; fails on over 5 % more

@@ -1,45 +1,60 @@
-//! `make bench`: the gateway beside a floor that only calls `send()`, in one run.
+//! `make bench`, `make bench-peers` and `make bench-page`: what the gateway costs, beside floors that
+//! only call `send()` and beside other servers, in one run.
 //!
-//! Server and floor are pinned to one core, the generator to the other; they take turns, round by
+//! Server and Redis are pinned to one core, the generator to the other; they take turns, round by
 //! round, so that what else the machine does hits all alike. Ratios of medians are the figures;
 //! absolute numbers say something about this machine only.
 //!
-//! What the log costs Redis is measured in the same way, without a gateway around it; so is what a
-//! store behind it costs, but without pinning.
+//! What the log costs Redis is measured in the same way, without a gateway around it (`--only redis`);
+//! so is what a store behind it costs, but without pinning (`--only store`).
 
+mod compare;
 mod redis;
-mod servers;
 mod store;
 
-use std::{io::Write as _, time::Duration};
+use std::{
+    fs::{File, TryLockError},
+    io::Write as _,
+    path::PathBuf,
+};
 
 use anyhow::Context as _;
-use clap::Parser;
-use parlance_loadgen::{fanout, process, storm};
-use servers::{Kind, Server};
+use clap::{Parser, ValueEnum as _};
+use compare::{Table, Workload};
+use parlance_loadgen::process;
 
-/// Measures fan-out, idle memory, Redis and the store. Example: `bench --rounds 3`,
-/// `bench --only idle`.
+/// Measures the gateway beside its floors. Examples: `bench --rounds 3 --gate`, `bench --only idle`,
+/// `bench --only redis-cpu --redis-aof`.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// How often each server is measured.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Seconds that count, per server and round.
-    #[arg(long, default_value_t = 4)]
-    seconds: u64,
-    /// Conversations in the fan-out.
-    #[arg(long, default_value_t = 100)]
-    rooms: usize,
-    /// Members of each.
-    #[arg(long, default_value_t = 10)]
-    members: usize,
-    /// Messages under way in each conversation.
     #[arg(long, default_value_t = 2)]
-    window: usize,
-    /// Connections for the idle memory.
-    #[arg(long, default_value_t = 10_000)]
-    connections: usize,
+    seconds: u64,
+    /// One part only; `redis` and `store` are all that begins with it, and are measured only when asked
+    /// for.
+    #[arg(long, value_enum)]
+    only: Option<Part>,
+    /// One workload of the tables only.
+    #[arg(long, value_enum)]
+    workload: Option<Workload>,
+    /// Ends with an error if a row misses what it must come to.
+    #[arg(long)]
+    gate: bool,
+    /// Measures beside other servers instead: those on Node.js are in this directory.
+    #[arg(long, value_name = "DIRECTORY")]
+    peers: Option<PathBuf>,
+    /// The program of Centrifugo, for `--peers`.
+    #[arg(long, env = "CENTRIFUGO_BIN", value_name = "FILE")]
+    centrifugo: Option<PathBuf>,
+    /// Keeps all rounds there, for the page.
+    #[arg(long, value_name = "DIRECTORY")]
+    results: Option<PathBuf>,
+    /// Measures nothing and writes the page of the results that were kept.
+    #[arg(long, value_name = "FILE", requires = "results")]
+    page: Option<PathBuf>,
     /// Messages that count, per way of sending them to Redis and round.
     #[arg(long, default_value_t = 60_000)]
     redis_messages: u64,
@@ -52,15 +67,15 @@ struct Arguments {
     /// Messages of the one conversation whose pages are read.
     #[arg(long, default_value_t = 1_000_000)]
     store_history: u64,
-    /// One part only. `redis` has the fan-out too; `store` is all that begins with it.
-    #[arg(long, value_enum)]
-    only: Option<Part>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
     Fanout,
+    Paced,
+    Connect,
     Idle,
+    Send,
     Redis,
     RedisCpu,
     RedisMemory,
@@ -74,22 +89,57 @@ enum Part {
 impl Part {
     /// Whether this is measured when `only` was asked for.
     fn is_in(self, only: Option<Self>) -> bool {
-        match only {
-            None => true,
-            Some(Self::Redis) => self != Self::Idle && !self.is_of_store(),
-            Some(Self::Store) => self.is_of_store(),
-            Some(only) => self == only,
+        match (only, self) {
+            (None, part) => part.is_compared(),
+            (Some(Self::Redis), Self::RedisCpu | Self::RedisMemory) => true,
+            (Some(Self::Store), part) => part.is_of_store(),
+            (Some(only), part) => only == part,
+        }
+    }
+
+    /// Whether it is a part of the tables.
+    fn is_compared(self) -> bool {
+        match self {
+            Self::Fanout | Self::Paced | Self::Connect | Self::Idle | Self::Send => true,
+            Self::Redis
+            | Self::RedisCpu
+            | Self::RedisMemory
+            | Self::Store
+            | Self::StoreDrain
+            | Self::StoreLag
+            | Self::StorePages
+            | Self::StoreOutage => false,
         }
     }
 
     fn is_of_store(self) -> bool {
         match self {
-            Self::Fanout | Self::Idle | Self::Redis | Self::RedisCpu | Self::RedisMemory => false,
+            Self::Fanout
+            | Self::Paced
+            | Self::Connect
+            | Self::Idle
+            | Self::Send
+            | Self::Redis
+            | Self::RedisCpu
+            | Self::RedisMemory => false,
             Self::Store
             | Self::StoreDrain
             | Self::StoreLag
             | Self::StorePages
             | Self::StoreOutage => true,
+        }
+    }
+
+    /// The part that a workload is in.
+    fn of(workload: Workload) -> Self {
+        match workload {
+            Workload::Rooms10 | Workload::Rooms100 | Workload::Rooms1000 | Workload::Backlog => {
+                Self::Fanout
+            }
+            Workload::Paced => Self::Paced,
+            Workload::Storm | Workload::Resume => Self::Connect,
+            Workload::Hold => Self::Idle,
+            Workload::Send | Workload::PacedSend => Self::Send,
         }
     }
 }
@@ -100,154 +150,93 @@ const GENERATOR_CORE: usize = 1;
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let only = arguments.only;
-    if only.is_none_or(Part::is_of_store) {
+    if let Some(path) = &arguments.page {
+        return compare::write_page(path, &arguments);
+    }
+    let _alone = be_alone()?;
+    if only.is_some_and(Part::is_of_store) {
         store::measure(&arguments)?;
     }
-    process::pin_to(GENERATOR_CORE)?;
+    if Part::RedisCpu.is_in(only) || Part::RedisMemory.is_in(only) {
+        process::pin_to(GENERATOR_CORE)?;
+    }
     if Part::RedisCpu.is_in(only) {
         redis::measure_cpu(&arguments)?;
     }
     if Part::RedisMemory.is_in(only) {
         redis::measure_memory()?;
     }
-    if Part::Fanout.is_in(only) {
-        measure_fanout(&arguments)?;
+    if only.is_some_and(|only| !only.is_compared()) {
+        return Ok(());
     }
-    if Part::Idle.is_in(only) {
-        measure_idle(&arguments)?;
-    }
-    Ok(())
-}
-
-fn measure_fanout(arguments: &Arguments) -> anyhow::Result<()> {
-    let mut reports: Vec<Vec<fanout::Report>> = vec![Vec::new(); Kind::ALL.len()];
-    for round in 1..=arguments.rounds {
-        for (kind, reports) in Kind::ALL.iter().zip(&mut reports) {
-            say(&format!(
-                "fan-out, round {round} of {}: {}",
-                arguments.rounds,
-                kind.name()
-            ))?;
-            let report = one_fanout(*kind, arguments).with_context(|| kind.name())?;
-            reports.push(report);
-        }
-    }
-    print_fanout(arguments, &reports)
-}
-
-fn one_fanout(kind: Kind, arguments: &Arguments) -> anyhow::Result<fanout::Report> {
-    let server = Server::start(kind)?;
-    for pid in server.pids() {
-        process::pin_process(pid, SERVER_CORE)?;
-    }
-    let load = fanout::Fanout {
-        address: server.address(),
-        rooms: arguments.rooms,
-        members: arguments.members,
-        window: arguments.window,
-        content_bytes: 64,
-        warm_up: Duration::from_secs(1),
-        measured: Duration::from_secs(arguments.seconds),
-        server_pids: server.pids(),
+    let table = match arguments.peers {
+        Some(_) => Table::Peers,
+        None => Table::Floors,
     };
-    fanout::run(&load, |room, member| {
-        server.path(room, &format!("user-{room}-{member}"))
+    let one = arguments.workload;
+    compare::measure(table, &arguments, |workload| {
+        Part::of(workload).is_in(only) && one.is_none_or(|one| one == workload)
     })
 }
 
-fn print_fanout(arguments: &Arguments, reports: &[Vec<fanout::Report>]) -> anyhow::Result<()> {
-    let Arguments {
-        rooms,
-        members,
-        window,
-        ..
-    } = arguments;
-    let mut out = std::io::stdout().lock();
-    writeln!(
-        out,
-        "\nfan-out, {rooms} rooms x {members} members, {window} under way in each"
-    )?;
-    writeln!(
-        out,
-        "{:<22} {:>13} {:>8} {:>11} {:>10} {:>10} {:>9} {:>9}",
-        "server", "deliveries/s", "ratio", "us/delivery", "p50 ms", "p99 ms", "missing", "doubled"
-    )?;
-    let floor = median(&reports[0], fanout::Report::deliveries_per_second);
-    for (kind, reports) in Kind::ALL.iter().zip(reports) {
-        let rate = median(reports, fanout::Report::deliveries_per_second);
-        let quantile = |q: f64| {
-            median(reports, |report| {
-                report.latency_us.value_at_quantile(q) as f64 / 1_000.0
-            })
-        };
-        writeln!(
-            out,
-            "{:<22} {:>13.0} {:>8.2} {:>11.2} {:>10.2} {:>10.2} {:>9} {:>9}",
-            kind.name(),
-            rate,
-            rate / floor,
-            median(reports, fanout::Report::server_us_per_delivery),
-            quantile(0.5),
-            quantile(0.99),
-            reports.iter().map(|report| report.missing).sum::<u64>(),
-            reports.iter().map(|report| report.duplicates).sum::<u64>(),
-        )?;
-        if *kind == Kind::OnRedis {
-            let of_process =
-                |process| median(reports, |r| r.us_per_message(process).unwrap_or(f64::NAN));
-            writeln!(
-                out,
-                "  of it Redis: {:.2} us per message, {:.2} of what the gateway uses",
-                of_process(1),
-                of_process(1) / of_process(0)
-            )?;
+impl Arguments {
+    /// Those that decide what a table shows, as they can be given again.
+    fn shown(&self) -> String {
+        let mut shown = Vec::new();
+        if self.rounds != 3 {
+            shown.push(format!("--rounds {}", self.rounds));
         }
-        let busy = median(reports, fanout::Report::generator_busy);
-        if busy > 0.9 {
-            writeln!(
-                out,
-                "  the generator used {busy:.2} of its core: it was the bottleneck"
-            )?;
+        if self.seconds != 2 {
+            shown.push(format!("--seconds {}", self.seconds));
         }
+        if let Some(only) = self.only.and_then(|only| only.to_possible_value()) {
+            shown.push(format!("--only {}", only.get_name()));
+        }
+        if let Some(one) = self.workload.and_then(|one| one.to_possible_value()) {
+            shown.push(format!("--workload {}", one.get_name()));
+        }
+        shown.join(" ")
     }
-    Ok(())
 }
 
-fn measure_idle(arguments: &Arguments) -> anyhow::Result<()> {
-    let server = Server::start(Kind::Synced)?;
-    say(&format!(
-        "idle: opening {} connections",
-        arguments.connections
-    ))?;
-    let hold = Duration::from_secs(3);
-    let report = storm::run(
-        server.address(),
-        server.pid(),
-        arguments.connections,
-        hold,
-        |index| {
-            // Two members in each conversation, each a user of its own.
-            server.path(index / 2, &format!("user-{index}"))
-        },
-    )?;
-    let mut out = std::io::stdout().lock();
-    writeln!(
-        out,
-        "\nidle, {} authenticated connections, two in each conversation: {:.2} kB resident each \
-         (at most 3, better 1.6); {:.0} us of the server's CPU to connect one",
-        report.connections,
-        report.bytes_per_connection() / 1_000.0,
-        report.server_cpu.as_secs_f64() * 1e6 / report.connections as f64,
-    )?;
-    Ok(())
+/// Waits for the end of another measurement on this machine, and keeps others from beginning. Two at
+/// once take the cores from each other at real-time priority, until nothing at all arrives.
+fn be_alone() -> anyhow::Result<File> {
+    let path = std::env::temp_dir().join("parlance-bench.lock");
+    let doing = || format!("locking {}", path.display());
+    let file = File::create(&path).with_context(doing)?;
+    match file.try_lock() {
+        Ok(()) => return Ok(file),
+        Err(TryLockError::WouldBlock) => say("another measurement runs here: waiting for its end")?,
+        Err(TryLockError::Error(error)) => return Err(error).with_context(doing),
+    }
+    file.lock().with_context(doing)?;
+    Ok(file)
 }
 
 fn say(what: &str) -> anyhow::Result<()> {
     writeln!(std::io::stderr(), "{what}").context("writing progress")
 }
 
-fn median<T>(values: &[T], of: impl Fn(&T) -> f64) -> f64 {
-    let mut values: Vec<f64> = values.iter().map(of).collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_are_measured_unless_another_part_is_asked_for() {
+        assert!(Part::Fanout.is_in(None) && Part::Idle.is_in(None));
+        assert!(!Part::RedisCpu.is_in(None) && !Part::StoreLag.is_in(None));
+        assert!(Part::RedisCpu.is_in(Some(Part::Redis)));
+        assert!(!Part::Fanout.is_in(Some(Part::Redis)));
+        assert!(Part::StoreLag.is_in(Some(Part::Store)));
+        assert!(Part::Send.is_in(Some(Part::Send)) && !Part::Send.is_in(Some(Part::Idle)));
+    }
+
+    #[test]
+    fn what_is_shown_are_the_arguments_that_differ_from_the_usual() {
+        let parse = |text: &str| Arguments::parse_from(text.split(' '));
+        assert_eq!(parse("bench --gate").shown(), "");
+        let given = "bench --rounds 1 --seconds 1 --only idle --results x";
+        assert_eq!(parse(given).shown(), "--rounds 1 --seconds 1 --only idle");
+    }
 }

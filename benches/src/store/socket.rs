@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use mio::{Events, Interest, Poll, Token};
-use parlance_loadgen::client::{Client, Received};
+use parlance_loadgen::client::{Client, Received, message_id};
 use parlance_testkit::{server::Parlance, tokens::Claims};
 
 const SCRATCH_BYTES: usize = 256 * 1024;
@@ -150,7 +150,7 @@ impl Sending {
     fn take(&mut self, within: Duration, took: &mut Vec<f64>) -> anyhow::Result<()> {
         let under_way = &mut self.under_way;
         self.sockets.turn(within, |index, text| {
-            let Some(id) = parlance_loadgen::fanout::message_id(text) else {
+            let Some(id) = message_id(text) else {
                 return;
             };
             let acknowledged = under_way[index].pop_front_if(|(first, _)| *first <= id);

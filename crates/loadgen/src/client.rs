@@ -1,4 +1,5 @@
-//! One client: the handshake, blocking, and then frames on a nonblocking socket.
+//! One client for whoever waits for each answer: the handshake blocks, then frames come on a nonblocking
+//! socket. The workloads do not use it: they connect many at a time.
 
 use std::{
     io::{self, Read, Write},
@@ -9,10 +10,13 @@ use std::{
 use anyhow::{Context as _, bail};
 use mio::net::TcpStream;
 
+use crate::{
+    dialect::string_behind,
+    frames::{PONG, TEXT, close_code, first_frame, push_frame},
+};
+
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Any key will do against a server that is ours; zero would spare the server its unmasking.
-const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// A connected client.
 pub struct Client {
@@ -27,7 +31,7 @@ pub struct Client {
 pub enum Received<'a> {
     /// A text.
     Text(&'a [u8]),
-    /// A close frame with this code (0: none).
+    /// A close frame with this code (1005: it has none).
     Close(u16),
 }
 
@@ -63,7 +67,7 @@ impl Client {
     /// # Errors
     /// When the connection is gone.
     pub fn send(&mut self, text: &[u8]) -> io::Result<()> {
-        push_frame(&mut self.unsent, 0x81, text);
+        push_frame(&mut self.unsent, TEXT, text);
         self.flush()
     }
 
@@ -125,20 +129,17 @@ impl Client {
     /// Handles the whole frames at the front of `bytes`; how many bytes they are.
     fn frames(&mut self, bytes: &[u8], on: &mut impl FnMut(Received<'_>)) -> io::Result<usize> {
         let mut used = 0;
-        while let Some((opcode, payload, length)) = first_frame(&bytes[used..]) {
-            match opcode {
-                0x1 => on(Received::Text(payload)),
-                0x8 => on(Received::Close(match payload {
-                    [high, low, ..] => u16::from_be_bytes([*high, *low]),
-                    _ => 0,
-                })),
+        while let Some(frame) = first_frame(&bytes[used..]) {
+            match frame.opcode {
+                0x1 => on(Received::Text(frame.payload)),
+                0x8 => on(Received::Close(close_code(frame.payload))),
                 0x9 => {
-                    push_frame(&mut self.unsent, 0x8a, payload);
+                    push_frame(&mut self.unsent, PONG, frame.payload);
                     self.flush()?;
                 }
                 _ => {}
             }
-            used += length;
+            used += frame.bytes;
         }
         Ok(used)
     }
@@ -166,64 +167,8 @@ fn read_answer(stream: &mut StdStream) -> anyhow::Result<Vec<u8>> {
     }
 }
 
-/// Appends a masked frame.
-fn push_frame(to: &mut Vec<u8>, first: u8, payload: &[u8]) {
-    to.push(first);
-    match payload.len() {
-        short @ 0..126 => to.push(0x80 | short as u8),
-        medium @ 126..65_536 => {
-            to.push(0x80 | 126);
-            to.extend_from_slice(&(medium as u16).to_be_bytes());
-        }
-        long => {
-            to.push(0x80 | 127);
-            to.extend_from_slice(&(long as u64).to_be_bytes());
-        }
-    }
-    to.extend_from_slice(&MASK);
-    to.extend(
-        payload
-            .iter()
-            .zip(MASK.iter().cycle())
-            .map(|(byte, mask)| byte ^ mask),
-    );
-}
-
-/// Opcode, payload and whole length of the frame at the front, if all of it is there.
-fn first_frame(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
-    let [first, second, ..] = bytes else {
-        return None;
-    };
-    let (head, length) = match second & 0x7f {
-        126 => (
-            4,
-            usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)),
-        ),
-        127 => (
-            10,
-            usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?,
-        ),
-        short => (2, usize::from(short)),
-    };
-    Some((first & 0x0f, bytes.get(head..head + length)?, head + length))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_frame_is_found_only_when_all_of_it_is_there() {
-        for length in [0, 1, 125, 126, 65_535, 65_536] {
-            let payload = vec![7; length];
-            let mut masked = Vec::new();
-            push_frame(&mut masked, 0x81, &payload);
-            let head = masked.len() - length - 4;
-            let mut plain = masked[..head].to_vec();
-            plain[1] &= 0x7f;
-            plain.extend_from_slice(&payload);
-            assert_eq!(first_frame(&plain), Some((1, &payload[..], plain.len())));
-            assert_eq!(first_frame(&plain[..plain.len() - 1]), None);
-        }
-    }
+/// The `local_id` of a frame that carries a message, if it is a number.
+#[must_use]
+pub fn message_id(text: &[u8]) -> Option<u64> {
+    string_behind(text, br#""local_id":""#)?.parse().ok()
 }

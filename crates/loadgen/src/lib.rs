@@ -1,12 +1,41 @@
 //! The load generator: many WebSocket clients on one thread, and what they saw.
 //!
-//! It speaks just enough of the protocol to be cheap: frames are scanned for the `local_id` that
-//! it sent itself, nothing is parsed. Whoever runs it starts the server and pins the processes;
-//! here are only clients, clocks and counts. Every run says what was missing, doubled or out of
-//! order, and how busy the generator itself was: above nine tenths of a core it is what was
-//! measured.
+//! `parlance bench` runs it for whoever has a deployment, `benches` for comparing servers. There is one
+//! engine (`engine`: sockets and turns), and on top a workload each: [`fanout`], [`send`], [`storm`],
+//! [`resume`] and [`history`]. How a server is spoken to is a [`dialect::Dialect`]; the product's own is
+//! [`parlance::Parlance`]. All workloads answer with a [`report::Report`].
+//!
+//! It is cheap so that it is not what is measured: nothing waits but one `epoll`, received texts are
+//! searched for some bytes and not parsed, and what a room should have seen is judged by one comparison
+//! per delivery (`order`). It reports its own CPU all the same, and says so when it was the bottleneck.
+//! Starting and pinning servers is left to whoever runs it; [`process`] has what that needs.
 
 pub mod client;
+pub mod dialect;
 pub mod fanout;
+pub mod history;
+pub mod order;
+pub mod parlance;
 pub mod process;
+pub mod report;
+pub mod resume;
+pub mod send;
 pub mod storm;
+
+mod connection;
+mod engine;
+mod error;
+mod fill;
+mod frames;
+mod meter;
+mod opening;
+mod progress;
+mod target;
+mod timer;
+mod traffic;
+
+pub use self::{
+    error::LoadError,
+    opening::Arrival,
+    target::{Control, OnProgress, Progress, Target, Watched},
+};

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::filter::{EnvFilter, ParseError};
 
-use crate::config::{Millis, parse_duration};
+use crate::{
+    bench::Bench,
+    config::{Millis, parse_duration},
+};
 
 /// The version and the revision that it was built from.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILD_REVISION"), ")");
@@ -23,7 +26,7 @@ const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILD_REVIS
   parlance migrate --store-node 127.0.0.1:9042
 
 Exit codes: 0 fine, 64 command line or configuration, 69 something needed is missing or taken,
-70 a fault."
+70 a fault; of `bench` also 1, something arrived wrongly."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -62,6 +65,8 @@ pub(crate) enum Command {
     DeadLetters(DeadLetters),
     Token(Token),
     Chat(Chat),
+    #[command(subcommand)]
+    Bench(Bench),
     #[command(subcommand)]
     Config(Config),
     Healthcheck(Healthcheck),
@@ -234,7 +239,7 @@ pub(crate) struct Letters {
     pub(crate) redis: RedisFlags,
 }
 
-/// The flag that `serve`, `token` and `chat` share.
+/// The flag that `serve`, `token`, `chat` and `bench` share.
 #[derive(Debug, Args)]
 pub(crate) struct DataDir {
     /// The data directory of `serve` (setting `data_dir`)

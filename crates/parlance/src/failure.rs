@@ -11,6 +11,8 @@ use crate::config::ConfigError;
 /// Why a command failed, as its exit code says it (those of `sysexits.h`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
+    /// Under load, something did not arrive as it should.
+    Wrong = 1,
     /// The command line or the configuration is wrong.
     Usage = 64,
     /// Something that is needed is missing or taken: an address, a directory, a server.

@@ -3,6 +3,7 @@
 //! Nothing here knows the protocol or keeps state of conversations; this is the only crate that
 //! knows all the others, the command line, and where metrics and logs go.
 
+mod bench;
 mod chat;
 mod cli;
 mod commands;

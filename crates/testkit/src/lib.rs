@@ -11,7 +11,7 @@ pub mod cql;
 pub mod dial;
 pub mod fleet;
 pub mod frames;
-mod ports;
+pub mod ports;
 pub mod proxy;
 pub mod redis;
 pub mod server;

@@ -17,7 +17,8 @@ const PORTS: Range<u16> = 10_000..22_000;
 const BUS_OFFSET: u16 = 10_000;
 
 /// A port that is free on all these hosts, and so is the one for the bus of a cluster's node.
-pub(crate) fn free(hosts: &[Ipv4Addr]) -> u16 {
+#[must_use]
+pub fn free(hosts: &[Ipv4Addr]) -> u16 {
     let free = |port: u16| {
         hosts
             .iter()

@@ -6,7 +6,7 @@ mod dead_letters;
 mod healthcheck;
 mod inspect;
 mod migrate;
-mod token;
+pub(crate) mod token;
 
 use std::{
     io::{self, Write, stdout},
@@ -14,6 +14,7 @@ use std::{
 };
 
 use crate::{
+    bench,
     cli::{Cli, Command, Global},
     config::{Loaded, Purpose, Sources, Surroundings},
     descriptors,
@@ -35,6 +36,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::DeadLetters(command) => dead_letters::run(&global, command),
         Command::Token(token) => token::run(&global, token),
         Command::Chat(chat) => chat::run(&global, chat),
+        Command::Bench(bench) => bench::run(&global, &bench),
         Command::Config(config) => config::run(&global, &config),
         Command::Healthcheck(healthcheck) => healthcheck::run(&global, healthcheck),
     }

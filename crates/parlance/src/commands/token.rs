@@ -43,13 +43,13 @@ enum Opened<'a> {
 
 /// What a token is to say.
 #[derive(Debug, Clone)]
-pub(super) struct Asked {
-    pub(super) sub: String,
-    pub(super) name: Option<String>,
+pub(crate) struct Asked {
+    pub(crate) sub: String,
+    pub(crate) name: Option<String>,
     /// None, or `*` among them: all.
-    pub(super) conversations: Vec<String>,
-    pub(super) role: Option<String>,
-    pub(super) ttl: Duration,
+    pub(crate) conversations: Vec<String>,
+    pub(crate) role: Option<String>,
+    pub(crate) ttl: Duration,
 }
 
 pub(super) fn run(global: &Global, token: Token) -> Result<(), Failure> {
@@ -71,7 +71,7 @@ pub(super) fn run(global: &Global, token: Token) -> Result<(), Failure> {
 }
 
 /// The secret that this machine's server accepts.
-pub(super) fn signing_secret(config: &Config) -> Result<HmacSecret, Failure> {
+pub(crate) fn signing_secret(config: &Config) -> Result<HmacSecret, Failure> {
     let found = demo::signing_secret(config);
     let found = found.map_err(|error| Failure::new(Exit::Unavailable, error))?;
     found.ok_or_else(|| {
@@ -97,7 +97,7 @@ impl Asked {
     }
 
     /// The token, valid from now on.
-    pub(super) fn sign(&self, secret: &HmacSecret, config: &Config) -> Result<String, MintError> {
+    pub(crate) fn sign(&self, secret: &HmacSecret, config: &Config) -> Result<String, MintError> {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();

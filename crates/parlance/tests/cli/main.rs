@@ -5,6 +5,7 @@
     reason = "a failure to set a test up is a failed test"
 )]
 
+mod bench;
 mod commands;
 mod config;
 mod gateway;
