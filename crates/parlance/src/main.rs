@@ -24,7 +24,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use mimalloc::MiMalloc;
 
-/// A gateway makes and drops many small things; docs/performance.md has what this gives.
+/// A gateway makes and drops many small things; docs/performance.md has what this gives. Without
+/// transparent huge pages, which are filled with zeros as a whole for the first byte in them.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
