@@ -135,7 +135,7 @@ pub(crate) fn measure(
         .iter()
         .filter(|verdict| verdict.mark == Mark::Missed);
     match (arguments.gate, missed.count()) {
-        (true, missed @ 1..) => bail!("{missed} rows missed what they must come to"),
+        (true, missed @ 1..) => bail!("rows that missed what they must come to: {missed}"),
         (_, _) => Ok(()),
     }
 }
