@@ -113,11 +113,17 @@ pub fn make_realtime(pid: u32) -> Urgency {
     }
 }
 
+#[cfg(target_os = "linux")]
 fn pin_thread(thread: Option<Pid>, core: usize) -> anyhow::Result<()> {
     let mut cores = rustix::thread::CpuSet::new();
     cores.set(core);
     rustix::thread::sched_setaffinity(thread, &cores)
         .with_context(|| format!("pinning to core {core}"))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn pin_thread(_thread: Option<Pid>, core: usize) -> anyhow::Result<()> {
+    anyhow::bail!("pinning to core {core}: only Linux can")
 }
 
 #[cfg(test)]
