@@ -1,7 +1,7 @@
 //! What the ports answered, ticket by ticket. Whoever asked may be gone by then; an appended event
 //! counts all the same.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use parlance_protocol::{
     Anchor, CloseCode, ErrorCode, LocalId, MessageId, Position, RequestId, ServerFrame, Status,
@@ -166,10 +166,6 @@ impl Room {
         let Some((epoch, pending)) = self.pending.remove(&ticket) else {
             return;
         };
-        if self.pending.is_empty() {
-            // A tree that was emptied keeps a node, larger than all else that an idle room has.
-            self.pending = BTreeMap::new();
-        }
         if self.is_outdated(epoch, &pending, &reply) {
             self.defer(pending, cx);
             return self.note_empty(cx);

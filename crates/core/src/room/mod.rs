@@ -627,6 +627,11 @@ impl Room {
     }
 
     fn heartbeat(&mut self, member: MemberKey, cx: &mut Context<'_>) {
+        if self.pending.is_empty() {
+            // A tree that was emptied keeps a node, larger than all else that an idle room has. Not
+            // dropped by the one who empties it, since that is each append.
+            self.pending = BTreeMap::new();
+        }
         let Some(it) = self.members.get_mut(index(member)) else {
             return;
         };

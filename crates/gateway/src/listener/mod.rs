@@ -41,9 +41,6 @@ pub(crate) struct Entry {
 
 /// Accepts until dropped; connections that are no members yet are cut then.
 pub(crate) async fn run(listener: TcpListener, node: Arc<Node>) {
-    if let Err(error) = tune(&listener) {
-        tracing::warn!(%error, "connections cannot be tuned: writes may be delayed");
-    }
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -57,6 +54,10 @@ pub(crate) async fn run(listener: TcpListener, node: Arc<Node>) {
 }
 
 fn begin(stream: TcpStream, peer: SocketAddr, node: &Arc<Node>, connections: &mut JoinSet<()>) {
+    if let Err(error) = tune(&stream) {
+        tracing::debug!(%peer, %error, "a connection ended before it began");
+        return node.metrics.accepts.of(Accept::Gone).increment(1);
+    }
     if let Some(entry) = enter(node) {
         connections.spawn(connection::serve(stream, peer, entry, Arc::clone(node)));
         return;
@@ -74,11 +75,10 @@ fn begin(stream: TcpStream, peer: SocketAddr, node: &Arc<Node>, connections: &mu
     }
 }
 
-/// What accepted sockets inherit, so that none of them costs a system call for it.
-fn tune(listener: &TcpListener) -> io::Result<()> {
-    let listener = SockRef::from(listener);
-    listener.set_tcp_nodelay(true)?;
-    listener.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
+fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
 fn enter(node: &Node) -> Option<Entry> {
