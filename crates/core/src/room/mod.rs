@@ -313,6 +313,8 @@ pub struct Room {
     is_draining: bool,
 }
 
+/// Most rooms are pairs: they have space for two members from the first on, and for no more.
+const PAIR: usize = 2;
 /// How many sockets are asked for a proof of receipt.
 const SAMPLED: usize = 8;
 /// At least so long between two proofs, or two `stored` frames, of one socket.
@@ -359,6 +361,9 @@ impl Room {
     pub fn join(&mut self, joiner: Joiner, cx: &mut Context<'_>) -> MemberKey {
         let chance = (cx.random)();
         let member = Member::new(joiner, &self.settings, chance, cx.now);
+        if self.members.len() == self.members.capacity() && self.members.len() < PAIR {
+            self.members.reserve_exact(PAIR);
+        }
         let key = key_of(self.members.insert(member));
         self.empty_since = None;
         self.enter(key, cx);
@@ -587,6 +592,11 @@ impl Room {
     }
 
     fn heartbeat(&mut self, member: MemberKey, cx: &mut Context<'_>) {
+        if self.pending.is_empty() {
+            // A tree that was emptied keeps a node, larger than all else that an idle room has. Not
+            // dropped by the one who empties it, since that is each append.
+            self.pending = BTreeMap::new();
+        }
         let Some(it) = self.members.get_mut(index(member)) else {
             return;
         };

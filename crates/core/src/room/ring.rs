@@ -139,6 +139,23 @@ impl Ring {
         }
     }
 
+    /// Whether the oldest item is of no use to who comes later.
+    pub(crate) fn begins_with_passing(&self) -> bool {
+        let oldest = self.items.front();
+        oldest.is_some_and(|item| matches!(item.kind, Kind::Passing(_)))
+    }
+
+    /// Forgets the oldest items that pass, below number `before`, and the memory of a ring without
+    /// any: most rooms are idle, and hold what passed when their members came.
+    pub(crate) fn forget_passing(&mut self, before: u64) {
+        while self.first < before && self.begins_with_passing() {
+            self.drop_oldest();
+        }
+        if self.items.is_empty() {
+            self.items = VecDeque::new();
+        }
+    }
+
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
         while !self.items.is_empty() {
@@ -343,6 +360,16 @@ mod tests {
         }
     }
 
+    fn passing() -> Item {
+        Item {
+            text: Bytes::from_static(b"passes"),
+            kind: Kind::Passing(Audience {
+                layer: Layer::Any,
+                users: Users::All,
+            }),
+        }
+    }
+
     fn ring_of(ids: std::ops::RangeInclusive<u64>, max_items: usize) -> Ring {
         let mut ring = Ring::new(max_items, 1_000_000);
         for id in ids {
@@ -424,5 +451,19 @@ mod tests {
             ring.authored(&odd, id(2), id(10), 2),
             Some(vec![id(7), id(9)])
         );
+    }
+
+    #[test]
+    fn what_passes_is_forgotten_up_to_the_oldest_place_and_not_behind_an_event() {
+        let mut ring = Ring::new(10, 1_000_000);
+        let (event, other) = (durable(at(1, 0), at(0, 0)), durable(at(2, 0), at(1, 0)));
+        for item in [passing(), passing(), event, passing(), other] {
+            ring.push(item);
+        }
+        ring.forget_passing(1);
+        assert_eq!((ring.first(), ring.end()), (1, 5));
+        ring.forget_passing(5);
+        assert_eq!((ring.first(), ring.end()), (2, 5), "the event stays");
+        assert_eq!(ring.resume(at(1, 0), at(2, 0)), Some(4));
     }
 }

@@ -39,6 +39,13 @@ impl Recent {
     }
 }
 
+/// What is counted against a session.
+#[derive(Debug, Default)]
+struct Mistakes {
+    malformed: Recent,
+    refused: Recent,
+}
+
 /// What a session wants at a deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {
@@ -56,8 +63,8 @@ pub(crate) enum Due {
 #[derive(Debug)]
 pub(crate) struct Session {
     bucket: Bucket,
-    malformed: Recent,
-    refused: Recent,
+    /// Most clients make none.
+    mistakes: Option<Box<Mistakes>>,
     heard_at: Mono,
     heartbeat_at: Mono,
     expires_at: UnixMicros,
@@ -70,8 +77,7 @@ impl Session {
         let first = HEARTBEAT_MS / 2 + chance % (HEARTBEAT_MS / 2 + 1);
         Self {
             bucket: Bucket::full(burst, now.mono),
-            malformed: Recent::default(),
-            refused: Recent::default(),
+            mistakes: None,
             heard_at: now.mono,
             heartbeat_at: now.mono.plus_ms(first),
             expires_at,
@@ -96,11 +102,13 @@ impl Session {
     pub(crate) fn refused(&mut self, code: ErrorCode, now: Now) -> Option<CloseCode> {
         match code {
             ErrorCode::InvalidJson | ErrorCode::UnknownAction | ErrorCode::InvalidField => {
-                let many = self.malformed.note(now.mono) >= MALFORMED_IN_WINDOW;
+                let malformed = &mut self.mistakes.get_or_insert_default().malformed;
+                let many = malformed.note(now.mono) >= MALFORMED_IN_WINDOW;
                 many.then_some(CloseCode::TooManyErrors)
             }
             ErrorCode::RateLimited => {
-                let many = self.refused.note(now.mono) >= REFUSED_IN_WINDOW;
+                let refused = &mut self.mistakes.get_or_insert_default().refused;
+                let many = refused.note(now.mono) >= REFUSED_IN_WINDOW;
                 many.then_some(CloseCode::RateLimited)
             }
             ErrorCode::InvalidContent

@@ -20,6 +20,8 @@ use crate::{
     ports::{Page, Replay},
 };
 
+/// Rooms of more members keep what passed as long as what stands in the log.
+const FORGETFUL_MAX: usize = 8;
 /// How many events of history are asked for at once.
 const REPLAY_EVENTS: usize = 64;
 /// What a page of a replay may occupy before the socket took it.
@@ -489,8 +491,24 @@ impl Room {
             self.caught_up(key, cx);
             return self.take(key, sink, budget, cx);
         }
+        self.forget_passed();
         self.take_tail(key, sink, cx);
         false
+    }
+
+    /// Lets go of what passed and every member was told: nobody who comes is told it. Not in larger
+    /// rooms, where to look at all members after each write would cost more than it saves.
+    fn forget_passed(&mut self) {
+        if self.members.len() > FORGETFUL_MAX || !self.ring.begins_with_passing() {
+            return;
+        }
+        let places = self.members.iter().map(|(_, member)| match member.feed {
+            Feed::Ring { next } => next,
+            // Those are told how things are at the end, not what passed before.
+            Feed::Joining(_) | Feed::Reading { .. } => u64::MAX,
+        });
+        let told = places.min().unwrap_or(u64::MAX);
+        self.ring.forget_passing(told);
     }
 
     /// What follows the frames in the same write: the ping that proves them, and `stored`.
