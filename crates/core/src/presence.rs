@@ -137,6 +137,15 @@ impl Presence {
         matches!(self.local.get(user), Some(Local::Here(_)))
     }
 
+    /// Whether anybody is present who has no connection in this room.
+    #[must_use]
+    pub fn has_others(&self) -> bool {
+        match &self.shown {
+            Shown::Opening(_) => true,
+            Shown::Open(open) => open.iter().any(|(user, ())| !self.is_here(user)),
+        }
+    }
+
     /// The port's list, read after the subscription stood.
     pub fn opened(&mut self, present: Vec<UserId>) {
         let Shown::Opening(heard) = &self.shown else {
@@ -342,6 +351,16 @@ mod tests {
         assert!(presence.join(&user(1)));
         assert!(!presence.join(&user(1)));
         assert!(presence.join(&user(2)));
+    }
+
+    #[test]
+    fn others_are_those_without_a_connection_here() {
+        let mut presence = room_of(2);
+        assert!(presence.has_others());
+        let _ = (presence.join(&user(0)), presence.join(&user(1)));
+        assert!(!presence.has_others());
+        let _ = presence.leave(&user(0), Departure::Goodbye, Mono(0));
+        assert!(presence.has_others(), "until the port says otherwise");
     }
 
     #[test]

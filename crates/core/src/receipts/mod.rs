@@ -29,10 +29,15 @@ use pace::Pace;
 /// Those of further users count for the state of messages, but are in no snapshot.
 pub const KEPT_USERS_MAX: usize = 1_000;
 
+/// How many users' cursors a room begins with.
+pub const OPENING_CURSORS: usize = 50;
+
 /// The receipts of a room.
 #[derive(Debug, Default)]
 pub struct Receipts {
     cursors: UserMap<Cursor>,
+    /// Of everybody else nothing ever moved, as far as was heard.
+    knows_all: bool,
     /// Users with a connection here, and the newest message that each wrote, as far as known.
     watched: UserMap<MessageId>,
     /// The highest of these, and whose it is.
@@ -73,9 +78,10 @@ pub struct ReceiptsDue {
 }
 
 impl Receipts {
-    /// What the port had when the room opened: some users, and among them the two highest cursors
-    /// of each kind.
+    /// What the port had when the room opened, asked for [`OPENING_CURSORS`]: with fewer, nobody
+    /// else has any.
     pub fn opened(&mut self, cursors: Vec<(UserId, Cursor)>) {
+        self.knows_all = cursors.len() < OPENING_CURSORS;
         for (user, cursor) in cursors {
             self.raise(&user, cursor);
             self.keep(&user, cursor);
@@ -103,6 +109,23 @@ impl Receipts {
     #[must_use]
     pub fn cursor(&self, user: &UserId) -> Option<Cursor> {
         self.cursors.get(user).copied()
+    }
+
+    /// Whether it is known where `user` is, or that nothing of theirs ever moved. Otherwise the port
+    /// is to be asked.
+    pub fn knows(&mut self, user: &UserId) -> bool {
+        if self.cursors.contains(user) {
+            return true;
+        }
+        if self.knows_all {
+            self.keep(user, Cursor::default());
+        }
+        self.knows_all
+    }
+
+    /// The bus may have left something out.
+    pub fn doubt(&mut self) {
+        self.knows_all = false;
     }
 
     /// The state of message `id` of `author`, as authors connected here have been told.
@@ -136,6 +159,7 @@ impl Receipts {
         }
         if self.cursors.len() > KEPT_USERS_MAX {
             self.cursors.remove(user);
+            self.knows_all = false;
         }
     }
 
@@ -335,6 +359,8 @@ impl Receipts {
         }
         if self.cursors.len() < KEPT_USERS_MAX || self.watched.contains(user) {
             self.cursors.insert(user.clone(), cursor);
+        } else {
+            self.knows_all = false;
         }
     }
 
@@ -584,6 +610,40 @@ mod tests {
             receipts.proved(&user(1), id(6), Mono(0)),
             Some(advance(cursor(6, 2), &[]))
         );
+    }
+
+    #[test]
+    fn with_few_cursors_at_the_opening_nobody_has_to_be_asked_for() {
+        let mut receipts = Receipts::default();
+        assert!(!receipts.knows(&user(1)), "the room is not open");
+        receipts.opened(vec![(user(1), cursor(9, 9))]);
+        assert!(receipts.knows(&user(1)) && receipts.knows(&user(2)));
+        assert_eq!(receipts.cursor(&user(2)), Some(Cursor::default()));
+        let _ = receipts.heard(&user(3), cursor(4, 4));
+        assert!(receipts.knows(&user(3)));
+        assert_eq!(receipts.cursor(&user(3)), Some(cursor(4, 4)));
+
+        receipts.doubt();
+        assert!(receipts.knows(&user(3)) && !receipts.knows(&user(4)));
+    }
+
+    #[test]
+    fn with_many_cursors_others_are_asked_for() {
+        let mut receipts = Receipts::default();
+        let many = (0..OPENING_CURSORS).map(|n| (user(n), cursor(1, 1)));
+        receipts.opened(many.collect());
+        assert!(receipts.knows(&user(0)) && !receipts.knows(&user(OPENING_CURSORS)));
+    }
+
+    #[test]
+    fn who_was_left_out_for_want_of_room_is_asked_for() {
+        let mut receipts = Receipts::default();
+        receipts.opened(Vec::new());
+        for n in 0..=KEPT_USERS_MAX {
+            let _ = receipts.heard(&user(n), cursor(1, 1));
+        }
+        assert!(!receipts.knows(&user(KEPT_USERS_MAX)));
+        assert!(!receipts.knows(&user(KEPT_USERS_MAX + 1)));
     }
 
     #[test]

@@ -53,7 +53,9 @@ impl Room {
         self.stored_at_ack = opened.head.stored_at_ack;
         self.presence.opened(opened.present);
         self.receipts.opened(opened.cursors);
-        cx.effects.push(Effect::Publish(Ephemeral::WhoTypes));
+        if self.presence.has_others() {
+            cx.effects.push(Effect::Publish(Ephemeral::WhoTypes));
+        }
         self.read_on(cx);
         self.greet_all(cx);
     }
@@ -71,7 +73,10 @@ impl Room {
             Heard::Entry(entry) => self.admit(&entry, cx),
             Heard::Stored { epoch, up_to } => self.on_stored(epoch, up_to, cx),
             Heard::Ephemeral(ephemeral) => self.on_ephemeral(ephemeral, cx),
-            Heard::Doubt => self.doubt(cx),
+            Heard::Doubt => {
+                self.receipts.doubt();
+                self.doubt(cx);
+            }
         }
     }
 

@@ -55,7 +55,7 @@ impl Room {
         if joining.asked {
             return;
         }
-        if self.receipts.cursor(&member.user).is_none() {
+        if !self.receipts.knows(&member.user) {
             joining.asked = true;
             let (asker, user) = (Asker::of(key, member), member.user.clone());
             return self.ask(Request::Cursor(user), Pending::Cursor(asker), cx);
