@@ -12,6 +12,7 @@ use crate::{
     entry::{Draft, Entry, Row},
     identity::Identity,
     lineage::Lineage,
+    room::Opened,
 };
 
 /// Something that was asked for could not be had. The outcome of an append is then *unknown*.
@@ -34,7 +35,7 @@ impl Unavailable {
 /// Where events become durable, history is read, and other nodes are heard. One per process.
 pub trait Backend: Send + Sync + 'static {
     /// The commands of one shard.
-    type Handle: Log + History + Bus + Presence + Receipts;
+    type Handle: Log + History + Bus + Presence + Receipts + Opening;
     /// What one shard hears.
     type Feed: Feed;
 
@@ -359,7 +360,7 @@ pub trait Receipts: Clone + 'static {
     ) -> impl Future<Output = Result<Cursor, Unavailable>> + 'static;
 
     /// The cursors of up to `limit` users, those with the highest read cursors first; always
-    /// with the two highest of each kind.
+    /// with the two highest of each kind. Fewer than `limit` are all that ever moved.
     ///
     /// # Errors
     /// [`Unavailable`].
@@ -368,6 +369,21 @@ pub trait Receipts: Clone + 'static {
         conversation: &ConversationId,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<(UserId, Cursor)>, Unavailable>> + 'static;
+}
+
+/// What a room begins with.
+pub trait Opening: Clone + 'static {
+    /// Subscribes as [`Bus::subscribe`] does, and once that stands reads what [`Log::head`],
+    /// [`Presence::present`] and [`Receipts::cursors`] for `cursors` users give. One call, so that an
+    /// adapter may ask for all of it at once.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn open(
+        &self,
+        conversation: &ConversationId,
+        cursors: usize,
+    ) -> impl Future<Output = Result<Opened, Unavailable>> + 'static;
 }
 
 /// Judges tokens.

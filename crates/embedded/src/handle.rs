@@ -9,9 +9,10 @@ use parlance_core::{
     entry::Draft,
     lineage::{Lineage, Span},
     ports::{
-        Appended, Bus, Cursor, Ephemeral, Found, Head, History, Log, Page, Presence, Receipts,
-        Replay, Unavailable,
+        Appended, Bus, Cursor, Ephemeral, Found, Head, History, Log, Opening, Page, Presence,
+        Receipts, Replay, Unavailable,
     },
+    room::Opened,
 };
 use parlance_protocol::{Anchor, ConversationId, MessageId, Position, UnixMicros, UserId};
 use tokio::sync::oneshot;
@@ -166,6 +167,26 @@ impl Presence for Handle {
         conversation: &ConversationId,
     ) -> impl Future<Output = Result<Vec<UserId>, Unavailable>> + 'static {
         ready(Ok(self.shared.presence.present(conversation)))
+    }
+}
+
+impl Opening for Handle {
+    fn open(
+        &self,
+        conversation: &ConversationId,
+        cursors: usize,
+    ) -> impl Future<Output = Result<Opened, Unavailable>> + 'static {
+        let (handle, conversation) = (self.clone(), conversation.clone());
+        async move {
+            handle.subscribe(&conversation).await?;
+            let head = handle.head(&conversation);
+            let cursors = handle.cursors(&conversation, cursors);
+            Ok(Opened {
+                head: head.await?,
+                present: handle.present(&conversation).await?,
+                cursors: cursors.await?,
+            })
+        }
     }
 }
 

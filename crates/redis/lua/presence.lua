@@ -1,28 +1,45 @@
--- A user came to a holder (a gateway's shard), or went.
+-- Users came to a holder (a gateway's shard), or went.
 --
--- KEYS  1 presence hash: user -> the holders' tokens, with blanks between
--- ARGV  1 user · 2 token · 3 "+" or "-" · 4 publishing command · 5 channel · 6 time, µs · 7 ms kept
--- Gives how many holders the user has.
--- Atomic because only the first arrival and the last departure are told.
-local holders = call('HGET', KEYS[1], ARGV[1]) or ''
-local others, count, was = {}, 0, false
-for token in string.gmatch(holders, '%S+') do
-  count = count + 1
-  if token == ARGV[2] then was = true else others[#others + 1] = token end
+-- KEYS  per coming or going: presence hash: user -> the holders' tokens, with blanks between
+-- ARGV  1 run, which does not matter here, then "p" to PUBLISH or "s" to SPUBLISH, a blank, ms kept
+--       then per coming or going: user · token · "+" or "-" · channel · time, µs
+-- Gives each time how many holders the user has. Or an error, of this one alone.
+-- Atomic because only the first arrival and the last departure are told. Several in one call because a
+-- call costs more than what it does for one.
+local ARGUMENTS_EACH = 5
+local publish = string.byte(ARGV[1], 17) == 112 and 'PUBLISH' or 'SPUBLISH'
+local kept_ms = string.match(ARGV[1], '%d+$')
+
+local function walk(key, user, token, way, channel, time)
+  local holders = call('HGET', key, user) or ''
+  local others, count, was = {}, 0, false
+  for one in string.gmatch(holders, '%S+') do
+    count = count + 1
+    if one == token then was = true else others[#others + 1] = one end
+  end
+  if way == '+' then
+    if was then return count end
+    others[#others + 1] = token
+    call('HSET', key, user, table.concat(others, ' '))
+    call('PEXPIRE', key, kept_ms)
+    if count == 0 then call(publish, channel, '+' .. time .. ' ' .. user) end
+    return count + 1
+  end
+  if not was then return count end
+  if #others > 0 then
+    call('HSET', key, user, table.concat(others, ' '))
+  else
+    call('HDEL', key, user)
+    call(publish, channel, '-' .. time .. ' ' .. user)
+  end
+  return #others
 end
-if ARGV[3] == '+' then
-  if was then return count end
-  others[#others + 1] = ARGV[2]
-  call('HSET', KEYS[1], ARGV[1], table.concat(others, ' '))
-  call('PEXPIRE', KEYS[1], ARGV[7])
-  if count == 0 then call(ARGV[4], ARGV[5], '+' .. ARGV[6] .. ' ' .. ARGV[1]) end
-  return count + 1
+
+local all = {}
+for i = 1, #KEYS do
+  local at = 1 + (i - 1) * ARGUMENTS_EACH
+  local is_done, answer = pcall(walk, KEYS[i], unpack(ARGV, at + 1, at + ARGUMENTS_EACH))
+  if not is_done and type(answer) ~= 'table' then answer = {err = 'ERR ' .. tostring(answer)} end
+  all[i] = answer
 end
-if not was then return count end
-if #others > 0 then
-  call('HSET', KEYS[1], ARGV[1], table.concat(others, ' '))
-else
-  call('HDEL', KEYS[1], ARGV[1])
-  call(ARGV[4], ARGV[5], '-' .. ARGV[6] .. ' ' .. ARGV[1])
-end
-return #others
+return all

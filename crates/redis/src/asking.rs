@@ -27,7 +27,7 @@ use crate::{
 /// Conversations whose stored epochs are remembered. Beyond it all are forgotten.
 const STORED_EPOCHS: usize = 16_384;
 /// How long a question may go back and forth.
-const PATIENCE: Duration = Duration::from_secs(8);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
 
 impl<S: Store> Io<S> {
     /// The way of appends into a partition.
@@ -72,7 +72,7 @@ impl<S: Store> Io<S> {
     }
 
     /// What was only read may be read again, wherever the partition is then.
-    async fn before_asking_again(&self, error: CallError) -> Result<(), Unavailable> {
+    pub(crate) async fn before_asking_again(&self, error: CallError) -> Result<(), Unavailable> {
         match error {
             CallError::Elsewhere(_) => self.shards.look.notify_one(),
             CallError::Unknown(_) => {}

@@ -10,14 +10,14 @@ use parlance_core::{
 };
 use parlance_feed::FeedId;
 use parlance_protocol::{ConversationId, Position};
-use redis::{Cmd, cmd};
+use redis::{Cmd, Value, cmd};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::{
     answer,
     holders::{IN_TRANSIT, KEPT, LEASE, REMEMBERED, RENEW_EVERY},
     io::{Io, SWEEP_ROUNDS},
-    link::{Call, CallError},
+    link::{Call, CallError, Run},
     meta::Meta,
     partition::{self, Keys},
     receipts, scripts,
@@ -219,6 +219,17 @@ pub(crate) async fn read_meta<S: Store>(
             Call::of(&scripts::HEAD, [&*keys.epoch, &*keys.meta]).with(run.to_owned())
         })
         .await?;
+    take_meta(io, conversation, &keys, answer, &run).await
+}
+
+/// What a script answered under `run` about a conversation's end, as it may be shown.
+pub(crate) async fn take_meta<S: Store>(
+    io: &Rc<Io<S>>,
+    conversation: &ConversationId,
+    keys: &Keys,
+    answer: Value,
+    run: &Run,
+) -> Result<Meta, Unavailable> {
     let bytes = answer::bytes(answer)?;
     let packed = bytes
         .strip_prefix(b"M")
@@ -226,7 +237,7 @@ pub(crate) async fn read_meta<S: Store>(
     let meta = Meta::unpack(packed);
     let meta = meta.map_err(|error| CallError::Refused(error.to_string().into()))?;
     io.note_epoch(keys.partition, meta.epoch);
-    io.confirm(conversation, keys.partition, meta.head, &run)
+    io.confirm(conversation, keys.partition, meta.head, run)
         .await?;
     Ok(meta)
 }

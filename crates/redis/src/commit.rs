@@ -25,7 +25,7 @@ use tokio::{
 
 use crate::{
     answer,
-    gather::{self, Gathering, Part},
+    gather::{self, Gathering, Part, What},
     link::{Call, CallError, Link, Run, error_of},
     node::{Node, Retry},
     partition,
@@ -79,9 +79,16 @@ impl Writer {
         news: impl FnOnce() -> N,
     ) -> Result<Value, CallError> {
         match &self.way {
-            Way::Local(link) => Gathering::append(link, self.mode(), self.speech, part).await,
+            Way::Local(link) => {
+                Gathering::call(link, What::Append, self.mode(), self.speech, part).await
+            }
             Way::Replicated { lane, link } => {
-                let call = gather::call(&link.run.0, self.mode(), std::iter::once(&part));
+                let call = gather::call(
+                    What::Append,
+                    &link.run.0,
+                    self.mode(),
+                    std::iter::once(&part),
+                );
                 lane.commit(&call, channel, Box::new(news())).await
             }
         }

@@ -1,4 +1,5 @@
-//! Conversations that are ready to append at the same time share a call of the script.
+//! Conversations that are ready for the same thing at the same time share a call of its script: to
+//! append, to be opened, to be told who comes and goes.
 //!
 //! A call costs Redis a fifth of what it does for a conversation, and this process about as much, so
 //! under load it pays to send few. Nothing waits for that: a part goes when the tasks that were ready
@@ -14,16 +15,24 @@ use tokio::sync::oneshot;
 use crate::{
     answer,
     link::{Call, CallError, Link, error_of},
-    scripts,
+    scripts::{self, Script},
     shard_map::Speech,
 };
 
-/// Events of one call, unless one conversation alone has more.
+/// Events, openings or comings and goings of one call, unless one conversation alone has more.
 const EVENTS_PER_CALL: usize = 64;
 /// Bytes of one call, likewise: no call keeps Redis for long.
 const BYTES_PER_CALL: usize = 128 * 1024;
 
-/// What one conversation has to append: its part of the script's keys and arguments.
+/// What is done together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum What {
+    Append,
+    Opening,
+    Presence,
+}
+
+/// What one conversation has to be done: its part of the script's keys and arguments.
 pub(crate) struct Part {
     partition: Partition,
     events: usize,
@@ -41,10 +50,15 @@ pub(crate) struct Texts {
 /// Parts that wait for the end of the tasks that are ready now.
 #[derive(Default)]
 pub(crate) struct Gathering {
-    waiting: RefCell<Vec<(Part, Answer)>>,
+    appends: Waiting,
+    openings: Waiting,
+    presence: Waiting,
 }
 
-type Answer = oneshot::Sender<Result<Value, CallError>>;
+type Waiting = RefCell<Vec<(Part, Answer)>>;
+
+/// What is done with the answer.
+type Answer = Box<dyn FnOnce(Result<Value, CallError>)>;
 
 impl Texts {
     pub(crate) fn push(&mut self, text: &[u8]) {
@@ -75,8 +89,19 @@ impl Part {
     }
 }
 
-/// The call that appends these. `mode`: how, in the letters of the script.
+impl What {
+    fn script(self) -> &'static Script {
+        match self {
+            Self::Append => &scripts::APPEND,
+            Self::Opening => &scripts::OPENING,
+            Self::Presence => &scripts::PRESENCE,
+        }
+    }
+}
+
+/// The call that does these. `mode`: how, as the script takes it behind the run.
 pub(crate) fn call<'a>(
+    what: What,
     run: &str,
     mode: &str,
     parts: impl Iterator<Item = &'a Part> + Clone,
@@ -84,7 +109,7 @@ pub(crate) fn call<'a>(
     let keys = parts.clone().flat_map(|part| part.keys.iter());
     let arguments = parts.flat_map(|part| part.arguments.iter());
     arguments.fold(
-        Call::of(&scripts::APPEND, keys).with(format!("{run}{mode}")),
+        Call::of(what.script(), keys).with(format!("{run}{mode}")),
         Call::with,
     )
 }
@@ -96,34 +121,59 @@ pub(crate) fn answers(answer: Value) -> Result<Vec<Result<Value, CallError>>, Ca
 }
 
 impl Gathering {
-    /// Appends over `link`, whose gathering this is. Parts of one node go together, of a cluster
-    /// only those of one partition, which is one slot.
+    fn waiting(&self, what: What) -> &Waiting {
+        match what {
+            What::Append => &self.appends,
+            What::Opening => &self.openings,
+            What::Presence => &self.presence,
+        }
+    }
+
+    /// Does it over `link`, whose gathering this is, in the order of the first polls. Parts of one
+    /// node go together, of a cluster only those of one partition, which is one slot. The first of
+    /// those that go together says in which mode.
     ///
     /// Not cancel safe: a part that was given is sent.
-    pub(crate) async fn append(
+    pub(crate) async fn call(
         link: &Rc<Link>,
+        what: What,
         mode: &str,
         speech: Speech,
         part: Part,
     ) -> Result<Value, CallError> {
         let (answer, answered) = oneshot::channel();
+        Self::give(link, what, mode, speech, part, move |result| {
+            // Who does not wait any more needs no answer.
+            let _ = answer.send(result);
+        });
+        let ended = || CallError::Unknown("the connection was lost".into());
+        answered.await.map_err(|_| ended())?
+    }
+
+    /// The same for who has something else to do: `answer` gets the answer.
+    pub(crate) fn give(
+        link: &Rc<Link>,
+        what: What,
+        mode: &str,
+        speech: Speech,
+        part: Part,
+        answer: impl FnOnce(Result<Value, CallError>) + 'static,
+    ) {
         let is_first = {
-            let mut waiting = link.gathering.waiting.borrow_mut();
-            waiting.push((part, answer));
+            let mut waiting = link.gathering.waiting(what).borrow_mut();
+            waiting.push((part, Box::new(answer)));
             waiting.len() == 1
         };
         if is_first {
             let (link, mode) = (Rc::clone(link), mode.to_owned());
             // Polled behind all tasks that are ready now.
-            tokio::task::spawn_local(async move { send(&link, &mode, speech) });
+            tokio::task::spawn_local(async move { send(&link, what, &mode, speech) });
         }
-        let ended = || CallError::Unknown("the connection was lost".into());
-        answered.await.map_err(|_| ended())?
     }
 }
 
-fn send(link: &Rc<Link>, mode: &str, speech: Speech) {
-    let mut waiting = link.gathering.waiting.take();
+fn send(link: &Rc<Link>, what: What, mode: &str, speech: Speech) {
+    let mut waiting = link.gathering.waiting(what).take();
     if speech == Speech::Sharded {
         // Stable: the parts of a partition stay in their order.
         waiting.sort_by_key(|(part, _)| part.partition);
@@ -142,13 +192,13 @@ fn send(link: &Rc<Link>, mode: &str, speech: Speech) {
             group.push(next);
         }
         let (link, mode) = (Rc::clone(link), mode.to_owned());
-        tokio::task::spawn_local(async move { settle(&link, &mode, group).await });
+        tokio::task::spawn_local(async move { settle(&link, what, &mode, group).await });
     }
 }
 
-async fn settle(link: &Link, mode: &str, group: Vec<(Part, Answer)>) {
+async fn settle(link: &Link, what: What, mode: &str, group: Vec<(Part, Answer)>) {
     let answer = {
-        let call = call(&link.run.0, mode, group.iter().map(|(part, _)| part));
+        let call = call(what, &link.run.0, mode, group.iter().map(|(part, _)| part));
         link.call(&call).await
     };
     let results = match answer.and_then(answers) {
@@ -157,7 +207,6 @@ async fn settle(link: &Link, mode: &str, group: Vec<(Part, Answer)>) {
         Err(error) => vec![Err(error); group.len()],
     };
     for ((_, answer), result) in group.into_iter().zip(results) {
-        // Who does not wait any more needs no answer.
-        let _ = answer.send(result);
+        answer(result);
     }
 }

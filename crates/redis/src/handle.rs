@@ -10,14 +10,15 @@ use std::{
 use parlance_core::{
     entry::Draft,
     ports::{
-        Appended, Bus, Cursor, Ephemeral, Found, Head, History, Log, Page, Presence, Receipts,
-        Replay, Unavailable,
+        Appended, Bus, Cursor, Ephemeral, Found, Head, History, Log, Opening, Page, Presence,
+        Receipts, Replay, Unavailable,
     },
+    room::Opened,
     store::Store,
 };
 use parlance_feed::{FeedId, Inbox};
 use parlance_protocol::{Anchor, ConversationId, MessageId, Position, UnixMicros, UserId};
-use redis::{FromRedisValue, cmd};
+use redis::cmd;
 use tokio::{
     sync::{
         mpsc::{Sender, error::TrySendError},
@@ -27,15 +28,18 @@ use tokio::{
 };
 
 use crate::{
-    answer, append,
+    append,
     append::Lines,
-    chores, history,
+    chores,
+    gather::{Gathering, Part, What},
+    history,
     holders::KEPT,
     io::Io,
-    link::{Call, CallError, Link},
+    link::Link,
+    opening,
     owed::{Advance, Dropped},
     partition::{Keys, partition_of},
-    receipts, scripts,
+    receipts,
     subscriber::Wish,
     table::Wish as Standing,
     time::millis,
@@ -245,22 +249,9 @@ impl<S: Store> Bus for Handle<S> {
         &self,
         conversation: &ConversationId,
     ) -> impl Future<Output = Result<(), Unavailable>> + 'static {
-        let (stands, standing) = oneshot::channel();
         let (conversation, feed, inbox) = (conversation.clone(), self.feed, self.inbox.clone());
-        let sent = self.send(move |io| {
-            let wish = io.table.wish(&conversation, feed, &inbox, stands);
-            if wish == Standing::New {
-                io.wish(partition_of(&conversation), Wish::Subscribe(conversation));
-            }
-        });
-        async move {
-            sent?;
-            match timeout(SUBSCRIBE_PATIENCE, standing).await {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(_)) => Err(Unavailable::new("the subscription was given up")),
-                Err(_) => Err(Unavailable::new("Redis does not confirm the subscription")),
-            }
-        }
+        // In the order of the calls, as giving it up again is.
+        self.ask(move |io| standing(subscribe(&io, &conversation, feed, &inbox)))
     }
 
     fn unsubscribe(&self, conversation: &ConversationId) {
@@ -288,6 +279,30 @@ impl<S: Store> Bus for Handle<S> {
     }
 }
 
+/// Wishes to hear of a conversation. Answered when that stands.
+fn subscribe<S: Store>(
+    io: &Rc<Io<S>>,
+    conversation: &ConversationId,
+    feed: FeedId,
+    inbox: &Arc<Inbox>,
+) -> oneshot::Receiver<()> {
+    let (stands, standing) = oneshot::channel();
+    let wish = io.table.wish(conversation, feed, inbox, stands);
+    if wish == Standing::New {
+        let subscribe = Wish::Subscribe(conversation.clone());
+        io.wish(partition_of(conversation), subscribe);
+    }
+    standing
+}
+
+async fn standing(stands: oneshot::Receiver<()>) -> Result<(), Unavailable> {
+    match timeout(SUBSCRIBE_PATIENCE, stands).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(Unavailable::new("the subscription was given up")),
+        Err(_) => Err(Unavailable::new("Redis does not confirm the subscription")),
+    }
+}
+
 /// Whether a user comes or goes.
 #[derive(Debug, Clone, Copy)]
 enum Way {
@@ -303,10 +318,16 @@ impl<S: Store> Handle<S> {
                 Way::In => io.holders.join(&of, feed, &user),
                 Way::Out => io.holders.leave(&of, feed, &user),
             }
+            let node = io.node(partition_of(&of));
+            if let Ok(Some(link)) = node.as_ref().map(|node| node.link_now()) {
+                return tell_presence(io, &link, (of, feed), &user, at, way);
+            }
             let io = Rc::clone(io);
             tokio::task::spawn_local(async move {
-                if tell_presence(&io, &of, feed, &user, at, way).await.is_err() {
-                    io.holders.doubt(&of, feed);
+                let link = async { node?.link().await };
+                match link.await {
+                    Ok(link) => tell_presence(&io, &link, (of, feed), &user, at, way),
+                    Err(_) => io.holders.doubt(&of, feed),
                 }
             });
         });
@@ -316,29 +337,33 @@ impl<S: Store> Handle<S> {
     }
 }
 
-async fn tell_presence<S: Store>(
+fn tell_presence<S: Store>(
     io: &Rc<Io<S>>,
-    conversation: &ConversationId,
-    feed: FeedId,
+    link: &Rc<Link>,
+    (conversation, feed): (ConversationId, FeedId),
     user: &UserId,
     at: UnixMicros,
     way: Way,
-) -> Result<(), Unavailable> {
-    let keys = Keys::of(conversation);
-    let link = io.node(keys.partition)?.link().await?;
-    let call = Call::of(&scripts::PRESENCE, [&*keys.presence])
-        .with(user.as_str())
-        .with(io.token(feed))
-        .with(match way {
-            Way::In => "+",
-            Way::Out => "-",
-        })
-        .with(io.shards.speech().publish())
-        .with(&*keys.channel)
-        .with(at.0)
-        .with(millis(KEPT));
-    link.call(&call).await?;
-    Ok(())
+) {
+    let keys = Keys::of(&conversation);
+    let speech = io.shards.speech();
+    let mut part = Part::new(keys.partition, 1);
+    part.keys.push(keys.presence.as_bytes());
+    part.arguments.push(user.as_str().as_bytes());
+    part.arguments.push(io.token(feed).as_bytes());
+    part.arguments.push(match way {
+        Way::In => b"+",
+        Way::Out => b"-",
+    });
+    part.arguments.push(keys.channel.as_bytes());
+    part.arguments.push(at.0.to_string().as_bytes());
+    let mode = format!("{} {}", speech.letter(), millis(KEPT));
+    let io = Rc::clone(io);
+    Gathering::give(link, What::Presence, &mode, speech, part, move |told| {
+        if told.is_err() {
+            io.holders.doubt(&conversation, feed);
+        }
+    });
 }
 
 impl<S: Store> Presence for Handle<S> {
@@ -355,38 +380,26 @@ impl<S: Store> Presence for Handle<S> {
         conversation: &ConversationId,
     ) -> impl Future<Output = Result<Vec<UserId>, Unavailable>> + 'static {
         let conversation = conversation.clone();
-        self.ask(async move |io| present(&io, &conversation).await)
+        // As rooms read it: behind the comings and goings that are on their way already.
+        self.ask(async move |io| Ok(opening::open(&io, &conversation, 0).await?.present))
     }
 }
 
-async fn present<S: Store>(
-    io: &Rc<Io<S>>,
-    conversation: &ConversationId,
-) -> Result<Vec<UserId>, Unavailable> {
-    let keys = Keys::of(conversation);
-    let mut all = cmd("HGETALL");
-    all.arg(&keys.presence);
-    let ask = async |link: Rc<Link>| link.send(&all).await;
-    let all = io.read(keys.partition, ask).await?;
-    let all: Vec<(String, String)> =
-        Vec::from_redis_value(all).map_err(|error| CallError::Refused(error.to_string().into()))?;
-    let mut has_dead = false;
-    let mut users = Vec::with_capacity(all.len());
-    for (user, holders) in all {
-        let mut tokens = holders.split(' ');
-        let lives = tokens.clone().any(|token| !io.leases.is_dead(token));
-        has_dead |= tokens.any(|token| io.leases.is_dead(token));
-        if lives {
-            users.push(UserId::new(&user).map_err(|_| answer::unexpected("a user"))?);
-        }
+impl<S: Store> Opening for Handle<S> {
+    fn open(
+        &self,
+        conversation: &ConversationId,
+        cursors: usize,
+    ) -> impl Future<Output = Result<Opened, Unavailable>> + 'static {
+        let (conversation, feed, inbox) = (conversation.clone(), self.feed, self.inbox.clone());
+        self.ask(move |io| {
+            let stands = subscribe(&io, &conversation, feed, &inbox);
+            async move {
+                standing(stands).await?;
+                opening::open(&io, &conversation, cursors).await
+            }
+        })
     }
-    if has_dead {
-        let (io, conversation) = (Rc::clone(io), conversation.clone());
-        tokio::task::spawn_local(async move {
-            chores::take_out(&io, &conversation, &io.leases.dead()).await;
-        });
-    }
-    Ok(users)
 }
 
 impl<S: Store> Receipts for Handle<S> {

@@ -2,7 +2,8 @@
 //!
 //! Shards send it jobs: closures that run here in the order in which they were sent, and spawn what
 //! takes time. Tasks are polled in the order of their spawning, and a command is sent at the first
-//! poll of its future, so what one shard does to one conversation reaches Redis in order.
+//! poll of its future, so what one shard does to one conversation reaches Redis in order. What shares
+//! a call with others (`gather`) goes a little later, each kind in its own order.
 
 use std::{
     cell::{Cell, RefCell},
@@ -167,6 +168,14 @@ impl<S: Store> Io<S> {
         match self.store {
             Some(_) => "store",
             None => "log",
+        }
+    }
+
+    /// The same in one letter.
+    pub(crate) fn log_letter(&self) -> char {
+        match self.store {
+            Some(_) => 's',
+            None => 'l',
         }
     }
 

@@ -33,6 +33,7 @@ mod link;
 mod log_piece;
 mod meta;
 mod node;
+mod opening;
 mod owed;
 mod partition;
 mod receipts;

@@ -61,7 +61,8 @@ pub(crate) struct Keys {
 impl Keys {
     pub(crate) fn of(conversation: &ConversationId) -> Self {
         let partition = partition_of(conversation);
-        let own = |kind: &str| tagged(partition, &format!("{kind}:{conversation}"));
+        let tag = tagged(partition, "");
+        let own = |kind: &str| [&tag, kind, ":", conversation.as_str()].concat();
         Self {
             partition,
             epoch: epoch_key(partition),

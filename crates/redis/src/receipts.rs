@@ -7,11 +7,12 @@ use parlance_core::{
     store::Store,
 };
 use parlance_protocol::{ConversationId, MessageId, UserId};
+use redis::Value;
 
 use crate::{
     answer,
     io::Io,
-    link::{Call, Link},
+    link::{Call, CallError, Link},
     owed::Advance,
     partition::Keys,
     scripts,
@@ -70,10 +71,10 @@ async fn read<S: Store>(
 }
 
 /// What Redis has.
-struct Known {
+pub(crate) struct Known {
     /// Whether what the store has is among it.
-    is_recalled: bool,
-    cursors: Vec<(UserId, Cursor)>,
+    pub(crate) is_recalled: bool,
+    pub(crate) cursors: Vec<(UserId, Cursor)>,
 }
 
 async fn read_here<S: Store>(
@@ -87,15 +88,22 @@ async fn read_here<S: Store>(
         call = call.with(user.as_str());
     }
     let ask = async |link: Rc<Link>| link.call(&call).await;
-    let texts = answer::texts(io.read(keys.partition, ask).await?)?;
-    let known = texts.split_first().and_then(|(is_recalled, texts)| {
-        let cursors = texts.chunks_exact(3).map(cursor_of);
-        Some(Known {
-            is_recalled: is_recalled == "1",
-            cursors: cursors.collect::<Option<_>>()?,
-        })
-    });
-    Ok(known.ok_or_else(|| answer::unexpected("cursors"))?)
+    Ok(Known::of(io.read(keys.partition, ask).await?)?)
+}
+
+impl Known {
+    /// What the scripts give.
+    pub(crate) fn of(value: Value) -> Result<Self, CallError> {
+        let texts = answer::texts(value)?;
+        let known = texts.split_first().and_then(|(is_recalled, texts)| {
+            let cursors = texts.chunks_exact(3).map(cursor_of);
+            Some(Known {
+                is_recalled: is_recalled == "1",
+                cursors: cursors.collect::<Option<_>>()?,
+            })
+        });
+        known.ok_or_else(|| answer::unexpected("cursors"))
+    }
 }
 
 fn cursor_of(three: &[String]) -> Option<(UserId, Cursor)> {
@@ -155,7 +163,11 @@ pub(crate) async fn cursors<S: Store>(
     conversation: &ConversationId,
     limit: usize,
 ) -> Result<Vec<(UserId, Cursor)>, Unavailable> {
-    let mut all = read(io, conversation, limit, None).await?;
+    Ok(named(read(io, conversation, limit, None).await?, limit))
+}
+
+/// Those that are named of all that are among the highest of either kind.
+pub(crate) fn named(mut all: Vec<(UserId, Cursor)>, limit: usize) -> Vec<(UserId, Cursor)> {
     all.sort_by_key(|(_, cursor)| std::cmp::Reverse((cursor.delivered, cursor.read)));
     // The two that received most are named in any case, the others by how far they read.
     let mut named: Vec<_> = all.drain(..all.len().min(2)).collect();
@@ -163,5 +175,5 @@ pub(crate) async fn cursors<S: Store>(
     all.truncate(limit.saturating_sub(named.len()));
     named.extend(all);
     named.sort_by_key(|(_, cursor)| std::cmp::Reverse(cursor.read));
-    Ok(named)
+    named
 }

@@ -12,9 +12,9 @@ pub(crate) struct Script {
 }
 
 macro_rules! scripts {
-    ($($name:ident = $file:literal;)+) => {
+    ($($name:ident = $($file:literal),+;)+) => {
         $(pub(crate) static $name: LazyLock<Script> =
-            LazyLock::new(|| Script::new(stringify!($name), include_str!($file)));)+
+            LazyLock::new(|| Script::new(stringify!($name), concat!($(include_str!($file)),+)));)+
 
         /// All of them, to be loaded into a node before it is used.
         pub(crate) fn all() -> impl Iterator<Item = &'static Script> {
@@ -25,7 +25,8 @@ macro_rules! scripts {
 
 scripts! {
     APPEND = "../lua/append.lua";
-    MARK = "../lua/mark.lua";
+    MARK = "../lua/set_mark.lua", "../lua/mark.lua";
+    OPENING = "../lua/set_mark.lua", "../lua/highest.lua", "../lua/opening.lua";
     HEAD = "../lua/head.lua";
     RANGE = "../lua/range.lua";
     CLAIM = "../lua/claim.lua";
@@ -34,7 +35,7 @@ scripts! {
     HOLDERS = "../lua/holders.lua";
     LEASE = "../lua/lease.lua";
     ADVANCE = "../lua/advance.lua";
-    CURSORS = "../lua/cursors.lua";
+    CURSORS = "../lua/highest.lua", "../lua/cursors.lua";
     CHANGES = "../lua/changes.lua";
     RECALL = "../lua/recall.lua";
     HOLD = "../lua/hold.lua";

@@ -58,6 +58,14 @@ impl Speech {
         }
     }
 
+    /// What stands for [`Speech::publish`] in the arguments of scripts.
+    pub(crate) const fn letter(self) -> char {
+        match self {
+            Self::Plain => 'p',
+            Self::Sharded => 's',
+        }
+    }
+
     pub(crate) const fn subscribe(self) -> &'static str {
         match self {
             Self::Plain => "SUBSCRIBE",

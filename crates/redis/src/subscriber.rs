@@ -6,12 +6,7 @@
 //! connection ended, a channel was taken away, the probe was missed) everything begins anew, and
 //! every conversation is read again once its channel stands.
 
-use std::{
-    collections::{HashMap, HashSet},
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, rc::Rc, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use parlance_core::store::Partition;
@@ -100,10 +95,10 @@ struct Open {
     connection: MultiplexedConnection,
     events: UnboundedReceiver<Event>,
     sender: UnboundedSender<Event>,
-    /// Channels that were given up, until Redis says so.
-    leaving: HashSet<String>,
-    /// Channels that were asked for.
-    asked: HashMap<String, ConversationId>,
+    /// Conversations that were given up, until Redis says so.
+    leaving: HashSet<ConversationId>,
+    /// Conversations whose channels were asked for.
+    asked: HashSet<ConversationId>,
 }
 
 impl Subscriber {
@@ -158,7 +153,7 @@ impl Subscriber {
             events,
             sender,
             leaving: HashSet::new(),
-            asked: HashMap::new(),
+            asked: HashSet::new(),
         })
     }
 
@@ -216,7 +211,7 @@ impl Subscriber {
         let channel = Keys::of(conversation).channel;
         let mut subscribe = cmd(self.speech.subscribe());
         subscribe.arg(&channel);
-        open.asked.insert(channel, conversation.clone());
+        open.asked.insert(conversation.clone());
         let (mut connection, refused) = (open.connection.clone(), open.sender.clone());
         async move {
             if let Err(error) = link::send(&mut connection, &subscribe).await {
@@ -235,13 +230,12 @@ impl Subscriber {
                 }
             }
             Wish::Unsubscribe(conversation) => {
-                let channel = Keys::of(&conversation).channel;
-                if self.table.wants(&conversation) || open.asked.remove(&channel).is_none() {
+                if self.table.wants(&conversation) || !open.asked.remove(&conversation) {
                     return Ok(());
                 }
                 let mut unsubscribe = cmd(self.speech.unsubscribe());
-                unsubscribe.arg(&channel);
-                open.leaving.insert(channel);
+                unsubscribe.arg(Keys::of(&conversation).channel);
+                open.leaving.insert(conversation);
                 let mut connection = open.connection.clone();
                 tokio::task::spawn_local(async move {
                     // A channel too many does no harm.
@@ -260,12 +254,16 @@ impl Subscriber {
     ) -> Result<(), Loss> {
         match event {
             Event::Confirmed(channel) => {
-                if let Some(conversation) = open.asked.get(&channel) {
+                let conversation = partition::conversation_of(&channel);
+                if let Some(conversation) = conversation.and_then(|id| open.asked.get(id)) {
                     self.table.confirmed(conversation);
                 }
             }
             Event::Ended(channel) => {
-                if !open.leaving.remove(&channel) && open.asked.contains_key(&channel) {
+                let Some(conversation) = partition::conversation_of(&channel) else {
+                    return Ok(());
+                };
+                if !open.leaving.remove(conversation) && open.asked.contains(conversation) {
                     listener.on_misplaced();
                     return Err(Loss::TakenAway);
                 }

@@ -95,6 +95,8 @@ impl Table {
             head: Position::ZERO,
         });
         if row.listeners.iter().all(|one| one.feed != feed) {
+            // Nearly always the only one of this process.
+            row.listeners.reserve_exact(1);
             row.listeners.push(Listener {
                 feed,
                 inbox: Arc::clone(inbox),
@@ -153,7 +155,7 @@ impl Table {
             doubt(conversation, row);
         }
         row.standing = Standing::Stands;
-        for waiting in row.waiting.drain(..) {
+        for waiting in std::mem::take(&mut row.waiting) {
             let _ = waiting.send(());
         }
     }

@@ -5,23 +5,17 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 
-use futures_util::{
-    StreamExt,
-    future::{join3, ready},
-    stream::FuturesUnordered,
-};
+use futures_util::{StreamExt, future::ready, stream::FuturesUnordered};
 use parlance_core::{
     clock::Now,
-    ports::{Bus, History, Log, Presence, Receipts, Unavailable, Verifier},
+    ports::{Bus, History, Log, Opening, Presence, Receipts, Unavailable, Verifier},
+    receipts::OPENING_CURSORS,
     room::{Opened, Reply, Request, Ticket},
 };
 use parlance_protocol::ConversationId;
 use parlance_telemetry::Metrics;
 
 use super::RoomKey;
-
-/// How many users' cursors a room begins with.
-const CURSORS: usize = 50;
 
 type Waiting = Pin<Box<dyn Future<Output = (RoomKey, Answer)>>>;
 
@@ -38,7 +32,7 @@ pub(super) struct Ports<H, V> {
     waiting: FuturesUnordered<Waiting>,
 }
 
-impl<H: Log + History + Bus + Presence + Receipts, V: Verifier> Ports<H, V> {
+impl<H: Log + History + Bus + Presence + Receipts + Opening, V: Verifier> Ports<H, V> {
     pub(super) fn new(handle: H, verifier: Arc<V>) -> Self {
         Self {
             handle,
@@ -49,22 +43,7 @@ impl<H: Log + History + Bus + Presence + Receipts, V: Verifier> Ports<H, V> {
 
     /// Subscribes, and reads once the subscription stands: nothing falls between the two.
     pub(super) fn open(&self, room: RoomKey, conversation: &ConversationId) {
-        let handle = self.handle.clone();
-        let conversation = conversation.clone();
-        let open = async move {
-            handle.subscribe(&conversation).await?;
-            let (head, present, cursors) = join3(
-                handle.head(&conversation),
-                handle.present(&conversation),
-                handle.cursors(&conversation, CURSORS),
-            )
-            .await;
-            Ok(Opened {
-                head: head?,
-                present: present?,
-                cursors: cursors?,
-            })
-        };
+        let open = self.handle.open(conversation, OPENING_CURSORS);
         self.waiting
             .push(Box::pin(async move { (room, Answer::Opened(open.await)) }));
     }

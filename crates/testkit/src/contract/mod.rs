@@ -14,6 +14,7 @@ pub mod bus;
 pub mod history;
 pub mod log;
 mod model;
+pub mod opening;
 pub mod presence;
 pub mod receipts;
 pub mod store;
@@ -73,6 +74,9 @@ macro_rules! contract_tests {
             presence::a_user_comes_and_goes_once_over_all_shards,
             presence::who_is_present_is_told_per_conversation,
             presence::joining_twice_is_joining_once,
+            opening::a_room_begins_with_what_single_readings_give,
+            opening::many_rooms_that_open_at_once_get_each_their_own,
+            opening::who_comes_while_a_room_opens_is_read_or_heard,
             receipts::cursors_only_move_up,
             receipts::an_advance_is_heard_with_its_result,
             receipts::an_advance_that_moves_nothing_is_not_heard,
