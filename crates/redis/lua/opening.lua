@@ -32,9 +32,6 @@ end
 
 local all = {}
 for i = 2, #ARGV do
-  -- What goes wrong with one conversation must not leave the others without their answers.
-  local is_done, answer = pcall(open, (i - 2) * KEYS_EACH, ARGV[i])
-  if not is_done and type(answer) ~= 'table' then answer = {err = 'ERR ' .. tostring(answer)} end
-  all[i - 1] = answer
+  all[i - 1] = apart(open, (i - 2) * KEYS_EACH, ARGV[i])
 end
 return all

@@ -38,8 +38,6 @@ end
 local all = {}
 for i = 1, #KEYS do
   local at = 1 + (i - 1) * ARGUMENTS_EACH
-  local is_done, answer = pcall(walk, KEYS[i], unpack(ARGV, at + 1, at + ARGUMENTS_EACH))
-  if not is_done and type(answer) ~= 'table' then answer = {err = 'ERR ' .. tostring(answer)} end
-  all[i] = answer
+  all[i] = apart(walk, KEYS[i], unpack(ARGV, at + 1, at + ARGUMENTS_EACH))
 end
 return all

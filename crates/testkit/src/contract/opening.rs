@@ -65,7 +65,7 @@ pub async fn many_rooms_that_open_at_once_get_each_their_own<S: Subject>() {
     let subject = S::fresh().await;
     let (a, _feed_of_a) = subject.backend().attach();
     let (b, mut feed) = subject.backend().attach();
-    let rooms: Vec<_> = (0..150).map(|n| conversation(&format!("r{n}"))).collect();
+    let rooms: Vec<_> = (0..70).map(|n| conversation(&format!("r{n}"))).collect();
     let mut heads = Vec::new();
     for (n, room) in rooms.iter().enumerate() {
         let mut head = None;
