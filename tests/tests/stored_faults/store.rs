@@ -24,6 +24,10 @@ use crate::{
     persisters::is_commit,
 };
 
+/// How long a store may refuse readings when it is back and busy.
+const PATIENCE: Duration = Duration::from_secs(30);
+const BEFORE_READING_AGAIN: Duration = Duration::from_millis(100);
+
 /// Who reads while the store is gone.
 struct Reader {
     client: Client,
@@ -107,6 +111,20 @@ async fn until_trimmed(talk: &mut Talk, redis: &Redis, conversation: &str) {
     }
 }
 
+/// Reads what a store that is busy with what waited may refuse: refused is not wrong.
+async fn patiently<T>(read: impl AsyncFn() -> Result<T, String>) -> T {
+    let begun = Instant::now();
+    loop {
+        match read().await {
+            Ok(answer) => return answer,
+            Err(refused) => {
+                assert!(begun.elapsed() < PATIENCE, "still {refused}");
+                tokio::time::sleep(BEFORE_READING_AGAIN).await;
+            }
+        }
+    }
+}
+
 /// Reads a conversation that never lost anything, again and again, until all that waits now is stored;
 /// how often. At no time there is a hole between the store and the log.
 async fn read_until_stored(deployment: &Deployment, redis: &Redis, conversation: &str) -> usize {
@@ -115,8 +133,8 @@ async fn read_until_stored(deployment: &Deployment, redis: &Redis, conversation:
     loop {
         let is_last = !waits.is_left(redis);
         for gateway in deployment.fleet.directory.all() {
-            let paged = page_through(gateway, conversation).await.unwrap();
-            let told = replay(gateway, conversation).await.unwrap();
+            let paged = patiently(async || page_through(gateway, conversation).await).await;
+            let told = patiently(async || replay(gateway, conversation).await).await;
             for read in [paged, told] {
                 let ids = read.iter().map(|told| told.position.id.get());
                 assert!(ids.eq(1..=read.len() as u64), "a hole in {conversation}");
