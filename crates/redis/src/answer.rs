@@ -26,10 +26,14 @@ pub(crate) fn list(value: Value) -> Result<Vec<Value>, CallError> {
     Err(unexpected(&format!("{value:?}")))
 }
 
-/// A list whose parts are answers of their own, errors among them.
-pub(crate) fn each(value: Value) -> Result<Vec<Result<Value, CallError>>, CallError> {
+/// A list of `count` parts, which are answers of their own, errors among them.
+pub(crate) fn each(value: Value, count: usize) -> Result<Vec<Result<Value, CallError>>, CallError> {
+    let parts = list(value)?;
+    if parts.len() != count {
+        return Err(unexpected(&format!("{} parts, not {count}", parts.len())));
+    }
     let one = |value: Value| value.extract_error().map_err(error_of);
-    Ok(list(value)?.into_iter().map(one).collect())
+    Ok(parts.into_iter().map(one).collect())
 }
 
 /// A whole number.

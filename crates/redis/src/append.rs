@@ -29,17 +29,13 @@ use tokio::{
 use crate::{
     answer::{self, Need},
     digest,
-    gather::Part,
+    gather::{BYTES_PER_CALL, EVENTS_PER_CALL, Part},
     io::{ELSEWHERE_PAUSE, Io},
     link::CallError,
     partition::Keys,
     wire,
 };
 
-/// Events of one call.
-const EVENTS_PER_CALL: usize = 64;
-/// Bytes of content of one call, so that no call keeps Redis for long.
-const BYTES_PER_CALL: usize = 128 * 1024;
 /// Events of one conversation that wait. Beyond it: unavailable.
 const WAITING: usize = 4096;
 /// An older action is not sent any more: what was read for it may not hold.

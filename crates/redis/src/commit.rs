@@ -157,7 +157,7 @@ impl Lane {
         let answer = self
             .submit(by_hash, with_text, channel, Box::new(of_the_one))
             .await?;
-        let the_one = answer::each(answer)?.pop();
+        let the_one = answer::each(answer, 1)?.pop();
         the_one.unwrap_or_else(|| Err(answer::unexpected("no answer")))
     }
 

@@ -20,9 +20,9 @@ use crate::{
 };
 
 /// Events, openings or comings and goings of one call, unless one conversation alone has more.
-const EVENTS_PER_CALL: usize = 64;
+pub(crate) const EVENTS_PER_CALL: usize = 64;
 /// Bytes of one call, likewise: no call keeps Redis for long.
-const BYTES_PER_CALL: usize = 128 * 1024;
+pub(crate) const BYTES_PER_CALL: usize = 128 * 1024;
 
 /// What is done together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,11 +195,8 @@ async fn settle(link: &Link, what: What, mode: &str, group: Vec<(Part, Answer)>)
         let call = call(what, &link.run.0, mode, group.iter().map(|(part, _)| part));
         link.call(&call).await
     };
-    let results = match answer.and_then(answer::each) {
-        Ok(results) if results.len() == group.len() => results,
-        Ok(_) => vec![Err(answer::unexpected("another number of answers")); group.len()],
-        Err(error) => vec![Err(error); group.len()],
-    };
+    let answers = answer.and_then(|answer| answer::each(answer, group.len()));
+    let results = answers.unwrap_or_else(|error| vec![Err(error); group.len()]);
     for ((_, answer), result) in group.into_iter().zip(results) {
         answer(result);
     }

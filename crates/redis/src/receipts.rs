@@ -123,7 +123,7 @@ async fn try_advance<S: Store>(
             .with(wire::listed(&one.listed))
             .with(one.conversation.as_str());
     }
-    Ok(answer::each(link.call(&call).await?)?)
+    Ok(answer::each(link.call(&call).await?, moves.len())?)
 }
 
 /// The highest `limit` of each kind, and those of `users`.
