@@ -26,6 +26,7 @@ local run = sub(ARGV[1], 1, 16)
 local has_store, publishing = byte(ARGV[1], 17) == 115, byte(ARGV[1], 18)
 local is_later = publishing == 119
 local FIXED_KEYS = has_store and 4 or 3
+local publish = publishing == 112 and 'PUBLISH' or 'SPUBLISH'
 local is_message_byte, is_delete_byte = 109, 100
 
 local function time_of(what)
@@ -33,58 +34,91 @@ local function time_of(what)
   return string.match(what, '%d+$')
 end
 
-local function verdict(value, digest, epoch)
-  local id, k, old = struct.unpack('>I7I3c4', value)
-  if old ~= digest then return 'C' end
-  return 'D' .. place(id, k) .. ' ' .. epoch
-end
+-- What a usual message does not need. A script's functions are made anew at each of its calls, which
+-- costs a call with one message more than running them would, so these are made when asked for.
+local made
+local function unusual()
+  if made then return made end
 
--- Where each epoch goes on behind the one before, by meta and what else is known.
-local function breaks_of(meta, known)
-  local below = {}
-  for i = 1, #known, 14 do
-    local of, id, k = struct.unpack('>I4I7I3', known, i)
-    below[of] = {id, k}
+  local function verdict(value, digest, epoch)
+    local id, k, old = struct.unpack('>I7I3c4', value)
+    if old ~= digest then return 'C' end
+    return 'D' .. place(id, k) .. ' ' .. epoch
   end
-  for i = META_BYTES + 1, #meta, BREAK_BYTES do
-    local of, id, k = struct.unpack(BREAK, meta, i)
-    below[of] = {id, k}
-  end
-  return below
-end
 
--- Whether walking down from the head, epoch by epoch through the breaks, reaches a position.
-local function reaches(below, head_id, head_k, id, k)
-  local limit_id, limit_k = head_id, head_k
-  while not is_above(id, k, limit_id, limit_k) do
-    local of = floor(limit_id / PER_EPOCH)
-    if floor(id / PER_EPOCH) == of or not below[of] then return true end
-    limit_id, limit_k = below[of][1], below[of][2]
+  -- Where each epoch goes on behind the one before, by meta and what else is known.
+  local function breaks_of(meta, known)
+    local below = {}
+    for i = 1, #known, 14 do
+      local of, id, k = struct.unpack('>I4I7I3', known, i)
+      below[of] = {id, k}
+    end
+    for i = META_BYTES + 1, #meta, BREAK_BYTES do
+      local of, id, k = struct.unpack(BREAK, meta, i)
+      below[of] = {id, k}
+    end
+    return below
   end
-  return false
-end
 
--- The names of one sender that are added: how many there are, and whether a generation begins.
-local function owner_of(key, state, at, meta, count, events)
-  local began, upper_id, upper_k = 0, 0, 0
-  if state then began, upper_id, upper_k = struct.unpack(NAMES, state) end
-  local turns = false
-  if state and at - began > DAY_US then
+  -- Whether walking down from the head, epoch by epoch through the breaks, reaches a position.
+  local function reaches(below, head_id, head_k, id, k)
+    local limit_id, limit_k = head_id, head_k
+    while not is_above(id, k, limit_id, limit_k) do
+      local of = floor(limit_id / PER_EPOCH)
+      if floor(id / PER_EPOCH) == of or not below[of] then return true end
+      limit_id, limit_k = below[of][1], below[of][2]
+    end
+    return false
+  end
+
+  -- What the store's hits say, of those that are reached by the breaks of meta and those it knows.
+  local function judge(hits, digest, meta, known, epoch, head_id, head_k)
+    local below = breaks_of(meta, known)
+    local answer
+    for h = 1, #hits, 14 do
+      local id, k = struct.unpack('>I7I3', hits, h)
+      if reaches(below, head_id, head_k, id, k) then answer = verdict(sub(hits, h, h + 13), digest, epoch) end
+    end
+    return answer
+  end
+
+  -- Whether an edit or delete is of a message that was lost on its way here: it was found under another
+  -- epoch. A break that meta does not have was known to whoever found it.
+  local function is_orphan(what, meta, head_id, head_k)
+    return not reaches(breaks_of(meta, ''), head_id, head_k, tonumber(string.match(what, '^.(%d+)')), 0)
+  end
+
+  -- Whether a sender's names of a day ago, which have others before them up to a position, may become
+  -- the older generation. The store has to have what is forgotten then.
+  local function may_turn(key, upper_id, upper_k, meta)
     local stored_id, stored_k = struct.unpack(META_STORED, meta, META_END_BYTES + 1)
-    turns = upper_id == 0 or not has_store or not is_above(upper_id, upper_k, stored_id, stored_k)
-    if turns then call('HLEN', older(key)) end
+    if upper_id > 0 and has_store and is_above(upper_id, upper_k, stored_id, stored_k) then return false end
+    call('HLEN', older(key))
+    return true
   end
-  -- There are never more names than events.
-  local may_be_full = count + events > NAMES_MAX and state and not turns
-  return {size = may_be_full and call('HLEN', key) - 1 or 0, turns = turns, is_new = not state or turns}
+
+  -- Begins a generation of a sender's names: its first, or the next, before which there are names up
+  -- to the head.
+  local function begin(key, generation, t, head_id, head_k)
+    local upper_id, upper_k = 0, 0
+    if generation == 'next' then
+      call('RENAME', key, older(key))
+      upper_id, upper_k = head_id, head_k
+    end
+    call('HSET', key, 's', struct.pack(NAMES, t, upper_id, upper_k))
+    if not has_store then call('PEXPIRE', key, NAMES_KEPT_MS) end
+  end
+
+  made = {verdict = verdict, judge = judge, is_orphan = is_orphan, may_turn = may_turn, begin = begin}
+  return made
 end
 
 -- Appends to the conversation whose keys follow the one numbered `keys_at`, and whose arguments follow
 -- `args_at`.
 local function append(keys_at, args_at, events)
-  local epoch_key, meta_key, log_key = KEYS[keys_at + 1], KEYS[keys_at + 2], KEYS[keys_at + 3]
+  local meta_key, log_key = KEYS[keys_at + 2], KEYS[keys_at + 3]
   local names_at, events_at = keys_at + FIXED_KEYS, args_at + PER_CONVERSATION
-  local e = call('GET', epoch_key)
+  local e = call('GET', KEYS[keys_at + 1])
   if not e or sub(e, 1, 16) ~= run then return 'E' end
   local epoch = tonumber(sub(e, 32))
   local meta = call('GET', meta_key)
@@ -92,82 +126,64 @@ local function append(keys_at, args_at, events)
   local _, at_epoch, n, k, t, ordinal, count = struct.unpack(META_END, meta)
   if at_epoch ~= epoch then return needs_mark(epoch) end
   local head_id = epoch * PER_EPOCH + n
-  -- Once an hour what lasts is told to last on: the changes as long as the log.
-  local last_at = tonumber(time_of(ARGV[events_at + (events - 1) * PER_EVENT + 2]))
-  local lasts = not has_store and (count == 0
-    or (last_at > t and floor(last_at / HOUR_US) ~= floor(t / HOUR_US)))
-  local changes
-  local function touch_changes()
-    changes = string.gsub(meta_key, ':m:', ':x:', 1)
-    call('HLEN', changes)
-  end
-  if lasts then touch_changes() end
 
-  -- What the store's hits say, of those that are reached.
-  local function judge(hits, digest)
-    local below = breaks_of(meta, ARGV[args_at + 4])
-    local answer
-    for h = 1, #hits, 14 do
-      local id, k_ = struct.unpack('>I7I3', hits, h)
-      if reaches(below, head_id, k, id, k_) then answer = verdict(sub(hits, h, h + 13), digest, epoch) end
-    end
-    return answer
-  end
-
-  -- Whether an edit or delete is of a message that was lost on its way here: it was found under another
-  -- epoch. A break that meta does not have was known to whoever found it.
-  local function is_orphan(what)
-    if byte(what) == is_message_byte or epoch == 0 then return false end
-    return not reaches(breaks_of(meta, ''), head_id, k, tonumber(string.match(what, '^.(%d+)')), 0)
-  end
-
-  -- Checks. Of an event that is new and has a name, `owner` is its sender's part: what there is to be
-  -- remembered, and how. `twin` is the event of this conversation here that has the same name.
-  local answers, ask, owner, owners = {}, '', {}, {}
+  -- Checks. `begins` has the senders whose names begin a generation here, by key. `twin` is the event of
+  -- this conversation here that has the same name and is new.
+  local answers, ask = {}, ''
+  local changes, lasts, begins
   local twin, same, values
   if events > 1 then twin, same, values = {}, {}, {} end
   for i = 1, events do
     local a = events_at + (i - 1) * PER_EVENT
     local named, what = ARGV[a + 1], ARGV[a + 2]
-    if byte(what) ~= is_message_byte and not changes then touch_changes() end
+    local at, is_message = tonumber(time_of(what)), byte(what) == is_message_byte
+    -- Once an hour what lasts is told to last on: the changes as long as the log.
+    if i == events and not has_store then
+      lasts = count == 0 or (at > t and floor(at / HOUR_US) ~= floor(t / HOUR_US))
+    end
+    if (lasts or not is_message) and not changes then
+      changes = string.gsub(meta_key, ':m:', ':x:', 1)
+      call('HLEN', changes)
+    end
     if named ~= '' then
-      local key, name, looked = KEYS[names_at + i], sub(named, 1, 12), ARGV[a + 3]
+      local key, name = KEYS[names_at + i], sub(named, 1, 12)
       local found = call('HMGET', key, name, 's')
       local value, state = found[1], found[2]
-      if not value and state and struct.unpack('>I7', state, 8) > 0 then
-        value = call('HGET', older(key), name)
+      local began, upper_id, upper_k
+      if state then
+        began, upper_id, upper_k = struct.unpack(NAMES, state)
+        if not value and upper_id > 0 then value = call('HGET', older(key), name) end
       end
       local whose = same and key .. name
-      if value then answers[i] = verdict(value, sub(named, 13), epoch)
+      if value then answers[i] = unusual().verdict(value, sub(named, 13), epoch)
       elseif whose and same[whose] then twin[i] = same[whose]
       else
         if has_store then
+          local looked = ARGV[a + 3]
           if looked == '' then
             -- In the first of all epochs nothing was lost yet.
-            local is_young = epoch > 0 and tonumber(time_of(what)) / 1000 - tonumber(sub(e, 18, 30)) < OLD_ENOUGH_MS
+            local is_young = epoch > 0 and at / 1000 - tonumber(sub(e, 18, 30)) < OLD_ENOUGH_MS
             if is_young or (not state and count > 0) then looked = '?' end
           elseif looked ~= '?' and now_ms() - tonumber(ARGV[args_at + 5]) > BELIEVED_MS then
             looked = '?'
           end
           if looked == '?' then ask = ask .. ',' .. i
-          elseif looked ~= '-' and looked ~= '' then answers[i] = judge(looked, sub(named, 13)) end
-        end
-        if not answers[i] and is_orphan(what) then answers[i] = 'U' end
-        if not answers[i] then
-          local u = owners[key]
-          if not u then
-            u = owner_of(key, state, tonumber(time_of(what)), meta, count, events)
-            owners[key] = u
+          elseif looked ~= '-' and looked ~= '' then
+            answers[i] = unusual().judge(looked, sub(named, 13), meta, ARGV[args_at + 4], epoch, head_id, k)
           end
-          if u.size >= NAMES_MAX then answers[i] = 'T'
-          else
-            u.size = u.size + 1
-            owner[i] = u
-            if whose then same[whose] = i end
+        end
+        if not answers[i] and not is_message and epoch > 0 and unusual().is_orphan(what, meta, head_id, k) then
+          answers[i] = 'U'
+        end
+        if not answers[i] then
+          if whose then same[whose] = i end
+          if not state or (at - began > DAY_US and unusual().may_turn(key, upper_id, upper_k, meta)) then
+            if not begins then begins = {} end
+            begins[key] = state and 'next' or 'first'
           end
         end
       end
-    elseif is_orphan(what) then answers[i] = 'U'
+    elseif not is_message and epoch > 0 and unusual().is_orphan(what, meta, head_id, k) then answers[i] = 'U'
     end
   end
   if ask ~= '' then return 'L' .. whole(now_ms()) .. ' ' .. sub(ask, 2) end
@@ -175,11 +191,18 @@ local function append(keys_at, args_at, events)
   -- Writes. Long texts are made once each: Lua hashes every byte of every text it makes.
   local prev = place(head_id, k)
   local before_k, count_before = k, count
+  -- There are never more names than events.
+  local may_be_full = count + events > NAMES_MAX
   local told, more
   for i = 1, events do
     local a = events_at + (i - 1) * PER_EVENT
-    local named = ARGV[a + 1]
-    if twin and twin[i] then answers[i] = verdict(values[twin[i]], sub(named, 13), epoch) end
+    local named, key = ARGV[a + 1], KEYS[names_at + i]
+    local generation = begins and begins[key]
+    if twin and values[twin[i]] then answers[i] = unusual().verdict(values[twin[i]], sub(named, 13), epoch)
+    elseif may_be_full and not answers[i] and named ~= '' and not generation then
+      -- One field is not a name. What this call added counts, so it is only known here.
+      if call('HLEN', key) - 1 >= NAMES_MAX then answers[i] = 'T' end
+    end
     if not answers[i] then
       local what = ARGV[a + 2]
       local is_message, time = byte(what) == is_message_byte, time_of(what)
@@ -199,12 +222,14 @@ local function append(keys_at, args_at, events)
         if is_delete then delete = position elseif delete == '' then edit = position end
         call('HSET', changes, target, edit .. ' ' .. delete)
       end
-      local u = owner[i]
-      if u then
+      if named ~= '' then
+        if generation then
+          unusual().begin(key, generation, t, head_id, before_k)
+          begins[key] = nil
+        end
         local value = struct.pack('>I7I3c4', id, k, sub(named, 13))
+        call('HSET', key, sub(named, 1, 12), value)
         if values then values[i] = value end
-        u[#u + 1] = sub(named, 1, 12)
-        u[#u + 1] = value
       end
       if not told then told = text
       else
@@ -221,30 +246,15 @@ local function append(keys_at, args_at, events)
   end
   if not told then return answers end
   if more then told = table.concat(more, '\n') end
-  for key, u in pairs(owners) do
-    if #u > 0 then
-      if u.is_new then
-        local upper_id, upper_k = 0, 0
-        if u.turns then
-          call('RENAME', key, older(key))
-          upper_id, upper_k = head_id, before_k
-        end
-        u[#u + 1] = 's'
-        u[#u + 1] = struct.pack(NAMES, t, upper_id, upper_k)
-      end
-      call('HSET', key, unpack(u))
-      if u.is_new and not has_store then call('PEXPIRE', key, NAMES_KEPT_MS) end
-    end
-  end
-  local rest = sub(meta, META_END_BYTES + 1)
   -- Writing meta clears its own expiry. The log has one only if everything was stored.
   if has_store then
-    local stored_id, stored_k = struct.unpack(META_STORED, rest)
+    local stored_id, stored_k = struct.unpack(META_STORED, meta, META_END_BYTES + 1)
     if not is_above(head_id, before_k, stored_id, stored_k) then
       call('PERSIST', log_key)
       call('PERSIST', (string.gsub(meta_key, ':m:', ':x:', 1)))
     end
   end
+  local rest = sub(meta, META_END_BYTES + 1)
   call('SET', meta_key, struct.pack(META_END, VERSION, epoch, n, k, t, ordinal, count) .. rest)
   if has_store then
     call('XADD', KEYS[keys_at + 4], '*', ARGV[args_at + 3], told)
@@ -257,7 +267,7 @@ local function append(keys_at, args_at, events)
       if changes then call('PEXPIRE', changes, kept_ms) end
     end
   end
-  if not is_later then call(publishing == 112 and 'PUBLISH' or 'SPUBLISH', ARGV[args_at + 2], told) end
+  if not is_later then call(publish, ARGV[args_at + 2], told) end
   return answers
 end
 
