@@ -345,6 +345,34 @@ pub async fn a_sender_with_too_many_local_ids_is_refused<S: Subject>() {
     );
 }
 
+pub async fn local_ids_of_the_day_before_are_known_when_many_begin_the_next<S: Subject>() {
+    let subject = S::fresh().await;
+    let (log, _feed) = subject.backend().attach();
+    let room = conversation("room");
+    let of_day = |local_id: &str, day: u64| {
+        let mut draft = draft("ann", Some(local_id), message(local_id));
+        draft.at = UnixMicros(1_000_000 + day * 25 * 60 * 60 * 1_000_000);
+        draft
+    };
+    let before = append(&log, &room, of_day("before", 0)).await;
+
+    // What comes while an append is under way goes on together.
+    let mut calls = vec![log.append(&room, draft("bob", Some("busy"), message("m")))];
+    let names: Vec<_> = (0..20).map(|n| n.to_string()).collect();
+    calls.extend(names.iter().map(|n| log.append(&room, of_day(n, 1))));
+    let mut entries = Vec::new();
+    for call in calls {
+        entries.push(new(call.await));
+    }
+
+    let again = log.append(&room, of_day("before", 1)).await;
+    assert_eq!(again, Ok(Appended::Duplicate(before.position)));
+    for (name, entry) in names.iter().zip(&entries[1..]) {
+        let again = log.append(&room, of_day(name, 1)).await;
+        assert_eq!(again, Ok(Appended::Duplicate(entry.position)));
+    }
+}
+
 /// Runs `work` on four threads at once, each with a handle and a runtime of its own.
 fn on_threads<S, T, F, W>(subject: &S, work: W) -> Vec<T>
 where

@@ -60,6 +60,7 @@ macro_rules! contract_tests {
             log::an_answer_that_nobody_waits_for_changes_nothing,
             log::everything_is_there_after_opening_again,
             log::a_sender_with_too_many_local_ids_is_refused,
+            log::local_ids_of_the_day_before_are_known_when_many_begin_the_next,
             history::pages_are_what_a_list_of_all_messages_gives,
             history::replays_are_what_a_list_of_all_events_gives,
             history::every_position_is_found_and_no_other,
