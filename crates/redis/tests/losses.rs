@@ -403,7 +403,16 @@ async fn a_retry_that_redis_does_not_remember_is_decided_by_the_store() {
     assert_eq!(position(&log, draft("lost", "twelve")).await, at(10));
     let mut retry = draft("stored", "seven");
     retry.retry = true;
-    assert_eq!(send(&log, retry).await, Appended::Duplicate(at(7)));
+    assert_eq!(send(&log, retry.clone()).await, Appended::Duplicate(at(7)));
+    // Two of one name that share a call, as what comes while an append is under way does.
+    let mut busy = draft("unused", "busy");
+    busy.local_id = None;
+    let room = room();
+    let calls = [busy, retry.clone(), retry].map(|draft| log.append(&room, draft));
+    let [busy, first, second] = calls;
+    assert!(matches!(busy.await, Ok(Appended::New(_))));
+    assert_eq!(first.await, Ok(Appended::Duplicate(at(7))));
+    assert_eq!(second.await, Ok(Appended::Duplicate(at(7))));
 }
 
 #[tokio::test(flavor = "multi_thread")]
