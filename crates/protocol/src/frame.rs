@@ -7,7 +7,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use crate::{
     ChatMessage, ErrorCode, HistoryRow, Limits, MessageId, Position, PresenceStatus,
-    ReconnectReason, RequestId, Status, UnixMicros,
+    ReconnectReason, RequestId, Status, UnixMicros, json,
 };
 
 /// Room for most frames, so that encoding rarely has to make more.
@@ -261,8 +261,8 @@ impl ServerFrame<'_> {
     /// The frame as JSON text. The bytes hold no spare room: rings keep them for long.
     #[must_use]
     pub fn encode(&self) -> bytes::Bytes {
-        let mut json = Vec::with_capacity(USUAL_FRAME_BYTES);
-        serde_json::to_writer(&mut json, self).expect("frames hold only strings as keys");
-        json.into_boxed_slice().into()
+        let mut text = String::with_capacity(USUAL_FRAME_BYTES);
+        json::write(&mut text, self).expect("frames are made of what can be written");
+        text.into_bytes().into_boxed_slice().into()
     }
 }

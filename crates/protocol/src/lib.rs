@@ -11,6 +11,7 @@ mod codes;
 mod field;
 mod frame;
 mod ids;
+mod json;
 pub mod limits;
 mod message;
 mod parse;

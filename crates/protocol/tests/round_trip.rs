@@ -176,4 +176,11 @@ proptest! {
         let decoded: ServerFrame<'_> = serde_json::from_slice(&encoded).unwrap();
         prop_assert_eq!(decoded, frame);
     }
+
+    #[test]
+    fn a_frame_is_written_as_serde_json_does(frame in prop_oneof![chat_message(), page(), small()]) {
+        let encoded = frame.encode();
+        let json = serde_json::to_string(&frame).unwrap();
+        prop_assert_eq!(std::str::from_utf8(&encoded).unwrap(), json);
+    }
 }
