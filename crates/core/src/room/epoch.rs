@@ -129,7 +129,7 @@ impl Room {
         self.stored_at_ack = head.stored_at_ack;
         self.head = self.head.min(fork);
         let lost = self.ring.lose_above(fork);
-        self.restoring.lost(lost);
+        self.note_lost(lost);
         self.turnover.entering = true;
         self.splice.wanted = self.lineage.head();
         self.splice.doubt = true;

@@ -297,7 +297,7 @@ pub struct Room {
     stored_at_ack: bool,
     splice: Splice,
     turnover: Turnover,
-    restoring: Restoring,
+    restoring: Option<Box<Restoring>>,
     ring: Ring,
     members: Slab<Member>,
     /// With the epoch under which it was asked.
@@ -368,7 +368,7 @@ impl Room {
             stored_at_ack: false,
             splice: Splice::default(),
             turnover: Turnover::default(),
-            restoring: Restoring::default(),
+            restoring: None,
             ring,
             members: Slab::new(),
             pending: BTreeMap::new(),
@@ -459,7 +459,7 @@ impl Room {
             self.receipts.deadline(),
             self.splice.retry_at,
             self.turnover.deadline(),
-            self.restoring.deadline(),
+            self.restoring.as_ref().and_then(|it| it.deadline()),
         ];
         parts.into_iter().flatten().min()
     }
@@ -578,7 +578,7 @@ impl Room {
         let empty = self.members.is_empty()
             && self.pending.is_empty()
             && !self.turnover.has_waiting()
-            && self.restoring.is_over()
+            && self.restoring.as_ref().is_none_or(|it| it.is_over())
             && !self.presence.holds_leaves()
             && !self.receipts.has_waiting();
         self.empty_since = match self.empty_since {
@@ -662,4 +662,14 @@ const fn index(member: MemberKey) -> usize {
 #[must_use]
 pub fn retry_after_reason(retry_after_ms: u64) -> String {
     format!("{{\"retry_after_ms\":{retry_after_ms}}}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fixed_part_is_small() {
+        assert!(size_of::<Room>() <= 840, "{}", size_of::<Room>());
+    }
 }

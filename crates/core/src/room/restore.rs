@@ -21,6 +21,7 @@ use super::{
 use crate::{
     clock::Mono,
     entry::{Draft, Entry, Event, Row},
+    lineage::Lineage,
     ports::{Appended, Found, Unavailable},
 };
 
@@ -37,7 +38,8 @@ pub(super) struct Unstored {
     pub(super) origin: Position,
 }
 
-/// The lost events of a room. Bounded by its ring, as often as that is lost while they wait.
+/// The lost events of a room. Bounded by its ring, as often as that is lost while they wait. A room
+/// holds one only while it has any: hardly a room ever does.
 #[derive(Debug, Default)]
 pub(super) struct Restoring {
     /// The oldest first.
@@ -60,7 +62,7 @@ pub(super) struct Restoring {
 impl Restoring {
     /// Takes what a change of the epoch lost. It goes before what waits already: it stood in the log
     /// when that did not.
-    pub(super) fn lost(&mut self, lost: Vec<Unstored>) {
+    fn lost(&mut self, lost: Vec<Unstored>) {
         // Whatever becomes of the present offer: the log may have lost that again.
         for again in lost.into_iter().chain(self.current.take()).rev() {
             self.waiting.push_front(again);
@@ -77,27 +79,52 @@ impl Restoring {
     pub(super) fn deadline(&self) -> Option<Mono> {
         self.retry_at
     }
+
+    /// The present id of a message; `None` if it is lost for good.
+    fn id_by_now(&self, mut id: MessageId, lineage: &Lineage) -> Option<MessageId> {
+        while !lineage.contains(id) {
+            id = *self.renamed.get(&id)?;
+        }
+        Some(id)
+    }
+
+    fn put_back(&mut self) {
+        if let Some(lost) = self.current.take() {
+            self.waiting.push_front(lost);
+        }
+    }
 }
 
 impl Room {
+    /// Takes what a change of the epoch lost.
+    pub(super) fn note_lost(&mut self, lost: Vec<Unstored>) {
+        if self.restoring.is_some() || !lost.is_empty() {
+            self.restoring.get_or_insert_default().lost(lost);
+        }
+    }
+
     /// Goes on with the oldest lost event, unless one is on its way.
     pub(super) fn restore_on(&mut self, cx: &mut Context<'_>) {
-        if self.state != State::Open || self.is_unsure() || self.restoring.current.is_some() {
+        if self.state != State::Open || self.is_unsure() {
             return;
         }
-        self.restoring.give_up_at = None;
-        while let Some(lost) = self.restoring.waiting.pop_front() {
+        let Some(restoring) = self.restoring.as_mut().filter(|it| it.current.is_none()) else {
+            return;
+        };
+        restoring.give_up_at = None;
+        while let Some(lost) = restoring.waiting.pop_front() {
             let target = lost.entry.event.target();
-            if target.is_none_or(|id| self.id_by_now(id).is_some()) {
-                self.restoring.current = Some(lost);
+            if target.is_none_or(|id| restoring.id_by_now(id, &self.lineage).is_some()) {
+                restoring.current = Some(lost);
                 return self.attempt(cx);
             }
         }
-        self.restoring = Restoring::default();
+        self.restoring = None;
     }
 
     pub(super) fn restore_deadline(&mut self, cx: &mut Context<'_>) {
-        let due = self.restoring.retry_at.take_if(|at| *at <= cx.now.mono);
+        let retry_at = self.restoring.as_mut().map(|it| &mut it.retry_at);
+        let due = retry_at.and_then(|at| at.take_if(|at| *at <= cx.now.mono));
         if due.is_none() {
             return;
         }
@@ -109,29 +136,27 @@ impl Room {
 
     /// Offers the current event; of an edit or delete, its message is looked at first.
     fn attempt(&mut self, cx: &mut Context<'_>) {
-        let Some(lost) = &self.restoring.current else {
+        let Some((restoring, lost)) = self.offering() else {
             return;
         };
         let Some(target) = lost.entry.event.target() else {
             let event = lost.entry.event.clone();
             return self.offer(event, cx);
         };
-        match self.id_by_now(target) {
+        match restoring.id_by_now(target, &self.lineage) {
             Some(id) => self.ask(Request::At(Position::of(id)), Pending::RestoreTarget, cx),
             None => self.next_lost(cx),
         }
     }
 
-    /// The present id of a message; `None` if it is lost for good.
-    fn id_by_now(&self, mut id: MessageId) -> Option<MessageId> {
-        while !self.lineage.contains(id) {
-            id = *self.restoring.renamed.get(&id)?;
-        }
-        Some(id)
+    /// The current event, and all else.
+    fn offering(&self) -> Option<(&Restoring, &Unstored)> {
+        let restoring = self.restoring.as_deref()?;
+        Some((restoring, restoring.current.as_ref()?))
     }
 
     fn offer(&mut self, event: Event, cx: &mut Context<'_>) {
-        let Some(Unstored { entry, origin }) = &self.restoring.current else {
+        let Some((_, Unstored { entry, origin })) = self.offering() else {
             return;
         };
         let draft = Draft {
@@ -184,7 +209,10 @@ impl Room {
         let Some(editor) = &row.edited_by else {
             return false;
         };
-        let origins = &mut self.restoring.origins;
+        let Some(restoring) = &mut self.restoring else {
+            return false;
+        };
+        let origins = &mut restoring.origins;
         // Another node may have restored this very edit, and not yet the next one.
         if *editor == lost.entry.sender && row.content == *content {
             origins.entry(row.changed).or_insert(lost.origin);
@@ -226,18 +254,20 @@ impl Room {
         if self.is_unsure() {
             self.put_back();
         }
-        self.restoring.current.clone()
+        self.offering().map(|(_, lost)| lost.clone())
     }
 
     fn put_back(&mut self) {
-        if let Some(lost) = self.restoring.current.take() {
-            self.restoring.waiting.push_front(lost);
+        if let Some(restoring) = &mut self.restoring {
+            restoring.put_back();
         }
     }
 
     /// The current event stands in the log.
     fn land(&mut self, position: Position, cx: &mut Context<'_>) {
-        self.restoring.landed = Some(position);
+        if let Some(restoring) = &mut self.restoring {
+            restoring.landed = Some(position);
+        }
         self.want(position);
         self.read_on(cx);
         self.restore_landed(cx);
@@ -245,38 +275,45 @@ impl Room {
 
     /// Goes on behind an event that landed, if the room has it.
     pub(super) fn restore_landed(&mut self, cx: &mut Context<'_>) {
-        let head = self.head;
-        if let Some(position) = self.restoring.landed.take_if(|position| *position <= head) {
+        let landed = self.restoring.as_mut().map(|it| &mut it.landed);
+        let here = landed.and_then(|landed| landed.take_if(|position| *position <= self.head));
+        if let Some(position) = here {
             self.restored(position, cx);
         }
     }
 
     fn restored(&mut self, position: Position, cx: &mut Context<'_>) {
-        if let Some(Unstored { entry, origin }) = &self.restoring.current {
+        if let Some(restoring) = &mut self.restoring
+            && let Some(Unstored { entry, origin }) = &restoring.current
+        {
             if position.k == 0 {
-                let renamed = &mut self.restoring.renamed;
-                renamed.insert(entry.position.id, position.id);
+                restoring.renamed.insert(entry.position.id, position.id);
             }
-            self.restoring.origins.insert(position, *origin);
+            restoring.origins.insert(position, *origin);
             self.ring.note_origin(position, *origin);
         }
         self.next_lost(cx);
     }
 
     fn attempt_later(&mut self, cx: &mut Context<'_>) {
-        let give_up_at = self.restoring.give_up_at;
-        let give_up_at = give_up_at.unwrap_or_else(|| cx.now.mono.plus_ms(TRIED_MS));
-        if cx.now.mono >= give_up_at {
+        let Some(restoring) = &mut self.restoring else {
+            return;
+        };
+        let now = cx.now.mono;
+        let give_up_at = restoring
+            .give_up_at
+            .unwrap_or_else(|| now.plus_ms(TRIED_MS));
+        if now >= give_up_at {
             return self.give_up(cx);
         }
-        self.restoring.give_up_at = Some(give_up_at);
-        self.restoring.retry_at = Some(cx.now.mono.plus_ms(RETRY_MS));
+        restoring.give_up_at = Some(give_up_at);
+        restoring.retry_at = Some(now.plus_ms(RETRY_MS));
         cx.effects.push(Effect::Deadline);
     }
 
     /// The current event stays lost.
     fn give_up(&mut self, cx: &mut Context<'_>) {
-        if let Some(Unstored { entry, .. }) = &self.restoring.current
+        if let Some((_, Unstored { entry, .. })) = self.offering()
             && entry.event.target().is_none()
         {
             let frame = ServerFrame::MessageStatus {
@@ -291,7 +328,9 @@ impl Room {
     }
 
     fn next_lost(&mut self, cx: &mut Context<'_>) {
-        self.restoring.current = None;
+        if let Some(restoring) = &mut self.restoring {
+            restoring.current = None;
+        }
         self.restore_on(cx);
     }
 }
