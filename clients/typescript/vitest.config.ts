@@ -5,7 +5,7 @@ import { defineConfig } from 'vitest/config'
  * - `fake`: the client against a scripted server in the same process
  * - `real`: the client against the real server, the binary that PARLANCE_BIN names
  * - `browser`: the same in Chromium
- * - `package`: what is published, what is generated, and what the documents say
+ * - `package`: what is published, what is generated, and what the documents say; builds first
  */
 const TIMEOUT_MS = { unit: 10_000, fake: 20_000, real: 120_000, browser: 120_000, package: 120_000 }
 
@@ -13,7 +13,13 @@ export default defineConfig({
   test: {
     passWithNoTests: true,
     projects: Object.entries(TIMEOUT_MS).map(([name, testTimeout]) => ({
-      test: { name, include: [`test/${name}/**/*.test.{ts,tsx}`], testTimeout, hookTimeout: testTimeout },
+      test: {
+        name,
+        include: [`test/${name}/**/*.test.{ts,tsx}`],
+        globalSetup: name === 'package' ? 'test/package/build.ts' : [],
+        testTimeout,
+        hookTimeout: testTimeout,
+      },
     })),
   },
 })
