@@ -27,12 +27,34 @@ help: ## list these targets
 run: ## build the server and start it for trying out; data stays in .parlance
 	cargo run --release --locked -p parlance -- serve --dev --data-dir .parlance
 
+CLIENT := clients/typescript
+CLIENT_MODULES := $(CLIENT)/node_modules/.package-lock.json
+
+# npm writes this file last. Nothing is loaded a second time while the lock file stays as it is.
+$(CLIENT_MODULES): $(CLIENT)/package-lock.json
+	$(call step,modules of the client,cd $(CLIENT) && npm ci --ignore-scripts --no-audit --no-fund && touch ../../$@)
+
+.PHONY: client
+client: $(CLIENT_MODULES) ## build the TypeScript client into clients/typescript/dist
+	$(call step,client,cd $(CLIENT) && npm run --silent build)
+
+# To be run with PARLANCE_BIN: the server that the client is tested with.
+define client_tests
+npm run --silent --prefix $(CLIENT) verify
+endef
+
+.PHONY: client-test
+client-test: tools $(CLIENT_MODULES) ## check and test the TypeScript client alone
+	$(call step,server,cargo build --locked -p parlance)
+	$(call step,client,PARLANCE_BIN="$$(.ci/target-dir)/debug/parlance" $(client_tests))
+
 # The build step makes the server with the same features as the tests, so that nothing is compiled
 # a second time when the black-box tests start it. Most tests wait for events, so there are more of
 # them at a time than cores; those that load the machine take turns.
 .PHONY: test
-test: lint ## check and test everything; installs the tools for it
+test: lint $(CLIENT_MODULES) ## check and test everything; installs the tools for it
 	$(call step,build,cargo build --locked --workspace --all-targets)
+	$(call step,client,PARLANCE_BIN="$$(.ci/target-dir)/debug/parlance" $(client_tests))
 	$(call step,examples in docs,cargo test --locked --workspace --doc --no-fail-fast)
 	$(call step,test,RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} PARLANCE_BIN="$$(.ci/target-dir)/debug/parlance" .ci/tests)
 	$(call step,instruction counts,.ci/bench-check)
