@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { PACKAGE, run } from './run.js'
@@ -18,7 +18,8 @@ describe.each(['docs/client.md', 'clients/typescript/README.md'])('%s', (path) =
     const examples = [...text(path).matchAll(/^```(tsx?)\n(.*?)^```/gms)]
     expect(examples.length).toBeGreaterThan(0)
     // Inside of the package, which there has the name that users import it by.
-    const folder = mkdtempSync(join(PACKAGE, 'dist/examples-'))
+    mkdirSync(join(PACKAGE, '.examples'), { recursive: true })
+    const folder = mkdtempSync(join(PACKAGE, '.examples/'))
     onTestFinished(() => rmSync(folder, { recursive: true }))
     examples.forEach(([, language, code], at) => {
       writeFileSync(join(folder, `example-${at}.${language}`), `${code}\nexport {}\n`)
