@@ -15,6 +15,7 @@ import type {
   FetchOptions,
   Message,
   OutboxAction,
+  OutboxItem,
   OutboxStore,
   Sent,
   Snapshot,
@@ -41,7 +42,7 @@ export class Conversation implements AsyncDisposable {
   private readonly sockets = new Map<number, WebSocketLike>()
   private readonly listeners = new Map<keyof ConversationEvents, Set<Listener>>()
   private readonly subscribers = new Set<() => void>()
-  private readonly accepted = new Map<string, Waiting<void>>()
+  private readonly accepted = new Map<string, Waiting<void> & { readonly promise: Promise<void> }>()
   private readonly pages = new Map<number, Waiting<Fetched>>()
   private readonly unwatch: () => void
   private fetchingToken: AbortController | undefined
@@ -49,9 +50,18 @@ export class Conversation implements AsyncDisposable {
   private timerAt = Number.POSITIVE_INFINITY
   private shown: Snapshot
   private isClosed = false
+  /** Writes to the store that are not finished, and how many were ever begun. */
+  private readonly writing = new Set<Promise<void>>()
+  private writes = 0
 
   /** @internal */
-  constructor(id: string, options: ClientOptions, world: Environment, store: OutboxStore, onClosed: () => void) {
+  constructor(
+    id: string,
+    options: ClientOptions,
+    world: Environment,
+    store: OutboxStore,
+    onClosed: () => void,
+  ) {
     this.id = id
     this.options = options
     this.world = world
@@ -107,7 +117,8 @@ export class Conversation implements AsyncDisposable {
         if (state === 'connected') end(resolve)
         else if (state === 'closed') end(() => reject(closed(reason)))
       }
-      const late = () => end(() => reject(new ChatError('timeout', `not connected after ${timeoutMs} ms`, true)))
+      const late = () =>
+        end(() => reject(new ChatError('timeout', `not connected after ${timeoutMs} ms`, true)))
       const off = this.on('connection', look)
       const stop = timeoutMs === undefined ? undefined : this.world.after(timeoutMs, late)
       look()
@@ -120,12 +131,14 @@ export class Conversation implements AsyncDisposable {
     this.isClosed = true
     this.handle({ on: 'close' })
     this.unwatch()
-    this.tabs.end()
     this.cancelTimer?.()
     this.fetchingToken?.abort()
     for (const page of this.pages.values()) page.reject(closed('by close()'))
     for (const one of this.accepted.values()) one.reject(closed('it stays in the outbox'))
     this.onClosed()
+    // Whoever sends next shall find all of it.
+    while (this.writing.size > 0) await Promise.all(this.writing)
+    this.tabs.end()
   }
 
   /** @internal */
@@ -152,9 +165,18 @@ export class Conversation implements AsyncDisposable {
     return this.add({ kind: 'delete', id })
   }
 
-  /** Sends a failed message again, under the same name: it is never there twice. */
+  /**
+   * Sends a failed message again, under the same name: it is never there twice. Nothing happens if it is
+   * being sent already.
+   *
+   * Throws a `ChatError`: `unknown_message`, `closed`.
+   */
   retry(localId: string): Sent {
+    if (this.isClosed) throw closed()
+    const item = this.session.outbox.find(localId)
+    if (!item) throw new ChatError('unknown_message', `no message "${localId}" is waiting or failed`)
     const sent = this.sent(localId)
+    if (item.acked) this.settle(localId)
     this.handle({ on: 'retry', localId })
     return sent
   }
@@ -248,7 +270,9 @@ export class Conversation implements AsyncDisposable {
       case 'settle':
         return this.settle(effect.localId, effect.error && ChatError.of(effect.error))
       case 'fetched':
-        return this.fetched(effect.fetch, (page) => page.resolve({ count: effect.rows.length, hasMore: effect.hasMore }))
+        return this.fetched(effect.fetch, (page) =>
+          page.resolve({ count: effect.rows.length, hasMore: effect.hasMore }),
+        )
       case 'not fetched':
         return this.fetched(effect.fetch, (page) => page.reject(ChatError.of(effect.error)))
       case 'tell':
@@ -341,12 +365,23 @@ export class Conversation implements AsyncDisposable {
 
   // --- the outbox ---
 
-  private checked(content: string): string {
-    const most = this.session.contentBytes
-    const bytes = new TextEncoder().encode(content).length
-    if (bytes === 0) throw new ChatError('invalid_content', 'the content is empty')
-    if (bytes > most) throw new ChatError('content_too_long', `the content has ${bytes} bytes; ${most} are allowed`)
+  private checked(given: string): string {
+    const encoded = new TextEncoder().encode(given)
+    // Half of a character would not be taken: it is replaced.
+    const content = new TextDecoder('utf-8', { ignoreBOM: true }).decode(encoded)
+    if (content === '') throw new ChatError('invalid_content', 'the content is empty')
+    this.checkLength(encoded.length, this.session.contentBytes)
+    // Control characters take six bytes each on the wire.
+    this.checkLength(
+      new TextEncoder().encode(JSON.stringify(content)).length,
+      this.session.frameBytes - FRAME_REST_BYTES,
+    )
     return content
+  }
+
+  private checkLength(bytes: number, most: number): void {
+    if (bytes > most)
+      throw new ChatError('content_too_long', `the content has ${bytes} bytes; ${most} are allowed`)
   }
 
   private add(action: OutboxAction): Sent {
@@ -364,10 +399,19 @@ export class Conversation implements AsyncDisposable {
   }
 
   private sent(localId: string): Sent {
-    const accepted = new Promise<void>((resolve, reject) => this.accepted.set(localId, { resolve, reject }))
-    // Who does not look at it is told by the message's state.
-    accepted.catch(() => {})
+    const accepted = this.accepted.get(localId)?.promise ?? this.acceptance(localId)
     return { localId, accepted, cancel: () => this.cancel(localId) }
+  }
+
+  private acceptance(localId: string): Promise<void> {
+    let waiting: Waiting<void> = { resolve() {}, reject() {} }
+    const promise = new Promise<void>((resolve, reject) => {
+      waiting = { resolve, reject }
+    })
+    // Who does not look at it is told by the message's state.
+    promise.catch(() => {})
+    this.accepted.set(localId, { ...waiting, promise })
+    return promise
   }
 
   private cancel(localId: string): boolean {
@@ -394,8 +438,12 @@ export class Conversation implements AsyncDisposable {
     try {
       const written =
         'put' in change ? this.store.put(this.scope, change.put) : this.store.delete(this.scope, change.gone)
-      if (written) written.then(done, (error) => this.notKept(change, error))
-      else done()
+      this.writes += 1
+      if (!written) return done()
+      const ended = written
+        .then(done, (error) => this.notKept(change, error))
+        .finally(() => this.writing.delete(ended))
+      this.writing.add(ended)
     } catch (error) {
       this.notKept(change, error)
     }
@@ -413,8 +461,13 @@ export class Conversation implements AsyncDisposable {
 
   private async load(): Promise<void> {
     try {
-      const found = this.store.load(this.scope)
-      const items = found instanceof Promise ? await found : found
+      let items = this.store.load(this.scope)
+      while (items instanceof Promise) {
+        const { writes } = this
+        const found: OutboxItem[] = await items
+        // What was written meanwhile may be missing in it.
+        items = writes === this.writes ? found : this.store.load(this.scope)
+      }
       if (!this.isClosed) this.handle({ on: 'stored items', items })
     } catch (error) {
       this.emit('error', new ChatError('storage', `unsent messages cannot be read: ${error}`, true))
@@ -473,6 +526,8 @@ export class Conversation implements AsyncDisposable {
 }
 
 const PAGE = 50
+/** What a frame needs besides its content. */
+const FRAME_REST_BYTES = 512
 
 function settings(conversationId: string, options: ClientOptions) {
   const { minMs = 500, maxMs = 20_000, stableMs = 5_000 } = options.backoff ?? {}
@@ -496,7 +551,10 @@ function scopeOf({ url, userId }: ClientOptions, id: string): string {
 }
 
 function closed(reason?: string): ChatError {
-  return new ChatError('closed', reason ? `the conversation is closed: ${reason}` : 'the conversation is closed')
+  return new ChatError(
+    'closed',
+    reason ? `the conversation is closed: ${reason}` : 'the conversation is closed',
+  )
 }
 
 /** A UUID of version 7: by time first, so that names sort as they were given. */

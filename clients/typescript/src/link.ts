@@ -26,6 +26,7 @@ export interface LinkSettings {
 
 interface Socket {
   readonly id: number
+  readonly token: string
   /** Until it is open: when it is given up. */
   deadline: number
   openedAt?: number
@@ -60,6 +61,8 @@ export class Link {
   /** When a socket to another server is opened besides. */
   private changeAt: number | undefined
   private token: string | undefined
+  /** Whether the token may be what is wrong. */
+  private isDoubtful = false
   private rejected: string | undefined
   private fetching: TokenReason | undefined
   private silenceMs = SILENCE_MS
@@ -96,14 +99,16 @@ export class Link {
   }
 
   /** Nothing was heard in time, or what was heard makes no sense. */
-  drop(now: number, reason: string): void {
-    if (this.current) this.lost(this.current, now, LOST, reason, true)
+  drop(id: number | undefined, now: number, reason: string): void {
+    const socket = id === undefined ? undefined : this.find(id)
+    if (socket) this.lost(socket, now, LOST, reason, true)
   }
 
   signal(signal: Signal, now: number): void {
     if (signal === 'offline' || signal === 'online') this.isOnline = signal === 'online'
     if (signal === 'frozen' || signal === 'shown') this.isFrozen = signal === 'frozen'
-    if (!this.wantsToBeConnected()) return
+    // A page that is merely out of sight goes on as before.
+    if (signal === 'hidden' || !this.wantsToBeConnected()) return
     if (!this.isOnline || this.isFrozen) {
       this.end(COME_BACK, { state: 'offline' })
     } else if (!this.current && this.fetching === undefined) {
@@ -117,10 +122,11 @@ export class Link {
     this.fetching = undefined
     if (reason === undefined) return
     if (reason === 'rejected' && token === this.rejected) {
-      this.wait(now, undefined, 'the token is the one that was rejected')
+      this.noToken(now, 'the token is the one that was rejected')
       return
     }
     this.token = token
+    this.isDoubtful = false
     if (reason === 'expiring') this.tellToken(token)
     if (!this.current && this.mayConnect()) this.open(now)
     else if (this.current && this.changeAt !== undefined && this.changeAt <= now) this.change(now)
@@ -129,9 +135,8 @@ export class Link {
   /** There is no token now. `isFinal`: and there will be none. */
   gotNoToken(now: number, reason: string, isFinal: boolean): void {
     this.fetching = undefined
-    if (this.current) return
-    if (isFinal) this.end(NORMAL, { state: 'closed', reason })
-    else if (this.wantsToBeConnected()) this.wait(now, undefined, reason)
+    if (isFinal && !this.current) this.end(NORMAL, { state: 'closed', reason })
+    else this.noToken(now, reason)
   }
 
   /** The token ends soon. The new one is to be told to the server as well. */
@@ -194,7 +199,12 @@ export class Link {
 
   wake(): number {
     const change = this.next || this.fetching !== undefined ? undefined : this.changeAt
-    const times = [this.retryAt, change, this.next && this.deadline(this.next), this.current && this.deadline(this.current)]
+    const times = [
+      this.retryAt,
+      change,
+      this.next && this.deadline(this.next),
+      this.current && this.deadline(this.current),
+    ]
     return Math.min(...times.map((time) => time ?? Number.POSITIVE_INFINITY))
   }
 
@@ -223,8 +233,20 @@ export class Link {
       return
     }
     this.status = { state: 'connecting' }
-    if (this.token === undefined) this.askForToken(this.rejected === undefined ? 'first' : 'rejected')
+    if (this.token === undefined)
+      this.askForToken(this.rejected === undefined && !this.isDoubtful ? 'first' : 'rejected')
     else this.open(now)
+  }
+
+  private noToken(now: number, reason: string): void {
+    if (!this.current) {
+      if (this.wantsToBeConnected()) this.wait(now, undefined, reason)
+    } else if (this.changeAt !== undefined) this.changeAt = Math.max(this.changeAt, now + NEXT_AGAIN_MS)
+  }
+
+  private reject(token: string): void {
+    this.rejected = token
+    if (this.token === token) this.token = undefined
   }
 
   private askForToken(reason: TokenReason): void {
@@ -240,12 +262,13 @@ export class Link {
   }
 
   private open(now: number): void {
+    this.status = { state: 'connecting' }
     this.current = this.socket(now)
   }
 
   /** Opens the second socket. */
   private change(now: number): void {
-    if (this.token === undefined) return this.askForToken('first')
+    if (this.token === undefined) return this.askForToken('rejected')
     this.changeAt = undefined
     this.next = this.socket(now)
   }
@@ -254,14 +277,20 @@ export class Link {
     this.sockets += 1
     const id = this.sockets
     this.effects.push({ do: 'open', socket: id, token: this.token ?? '' })
-    return { id, deadline: now + this.settings.connectTimeoutMs, heardAt: now, isLive: false }
+    return {
+      id,
+      token: this.token ?? '',
+      deadline: now + this.settings.connectTimeoutMs,
+      heardAt: now,
+      isLive: false,
+    }
   }
 
   private lost(socket: Socket, now: number, code: number, reason: string, isOurs: boolean): void {
     if (isOurs) this.effects.push({ do: 'close', socket: socket.id, code: COME_BACK })
     if (socket === this.next) {
       this.next = undefined
-      if (code === 4003) this.token = undefined
+      if (code === 4003) this.reject(socket.token)
       this.changeAt = now + NEXT_AGAIN_MS
       return
     }
@@ -277,20 +306,18 @@ export class Link {
     if (this.unopened >= UNOPENED) {
       this.unopened = 0
       this.token = undefined
+      this.isDoubtful = true
     }
-    this.judge(now, code, reason)
+    this.judge(socket, now, code, reason)
   }
 
-  private judge(now: number, code: number, reason: string): void {
+  private judge(socket: Socket, now: number, code: number, reason: string): void {
     const what = verdict(code, reason)
     if (what.do === 'stop') {
       this.end(undefined, { state: 'closed', code, reason })
       return
     }
-    if (what.do === 'token') {
-      this.rejected = this.token
-      this.token = undefined
-    }
+    if (what.do === 'token') this.reject(socket.token)
     if (what.do === 'after') {
       // Spread as well: all of them were told at about the same time.
       this.waitUntil(now + what.ms + this.random() * this.settings.minMs, code, reason)

@@ -24,6 +24,9 @@ export class Outbox {
   private readonly unkept = new Map<string, 'waits' | 'failed'>()
   private tries = 0
   private notBefore = 0
+  /** Between two actions, since the server found them too fast: until there is nothing left to send. */
+  private paceMs = 0
+  private pacedUntil = 0
   /** The epoch that was heard of; `undefined`: acknowledged is all that will be told. */
   private epoch: number | undefined
   private last = 0
@@ -95,25 +98,34 @@ export class Outbox {
 
   /** What is to be sent now; it is under way from then on. */
   next(now: number): { item: OutboxItem; isRetry: boolean } | undefined {
-    if (this.underWay !== undefined || now < this.notBefore) return undefined
-    const item = this.items.find((one) => !one.acked && !one.failed)
-    if (!item || this.waitsForStore(item.localId)) return undefined
+    const item = this.waiting()
+    if (!item) this.paceMs = 0
+    if (!item || now < this.wake()) return undefined
     const isRetry = this.sent.has(item.localId)
     this.underWay = item.localId
     this.sentAt = now
+    this.pacedUntil = now + this.paceMs
     this.sent.add(item.localId)
     return { item, isRetry }
   }
 
   wake(): number {
-    const waits = this.underWay === undefined && this.items.some((item) => !item.acked && !item.failed)
-    return waits ? this.notBefore : Number.POSITIVE_INFINITY
+    const item = this.underWay === undefined ? this.waiting() : undefined
+    if (!item || this.waitsForStore(item.localId)) return Number.POSITIVE_INFINITY
+    return Math.max(this.notBefore, this.pacedUntil)
+  }
+
+  /** The server takes one action in so many milliseconds. */
+  pace(ms: number): void {
+    this.paceMs = Math.max(this.paceMs, ms)
   }
 
   /** The connection is gone: what became of the action that was under way is not known. */
   disconnected(): void {
     this.underWay = undefined
     this.notBefore = 0
+    this.paceMs = 0
+    this.pacedUntil = 0
   }
 
   /** The event of an action came. Returns whether that was news. */
@@ -169,13 +181,13 @@ export class Outbox {
 
   /** Takes one away: it is done, or `error` says why not. */
   remove(localId: string, error?: ChatErrorLike): void {
-    this.settle(localId)
     this.drop(localId)
     this.changes.push({ gone: localId, ...(error ? { error } : {}) })
   }
 
   /** Another tab took it away. */
   drop(localId: string): void {
+    this.settle(localId)
     this.items = this.items.filter((item) => item.localId !== localId)
     this.sent.delete(localId)
     this.unkept.delete(localId)
@@ -188,6 +200,15 @@ export class Outbox {
       if (!isDurable) this.remove(item.localId)
       else if (item.acked?.epoch !== epoch) this.unack(item)
     }
+  }
+
+  /**
+   * The server tells nothing of epochs, nor what is stored. What was acknowledged by one that did is sent
+   * again: that does no harm, and being forgotten might.
+   */
+  noEpochs(): void {
+    for (const item of this.items) if (item.acked) this.unack(item)
+    this.epoch = undefined
   }
 
   /** The log may have lost its end. */
@@ -205,6 +226,10 @@ export class Outbox {
   }
 
   // --- inside ---
+
+  private waiting(): OutboxItem | undefined {
+    return this.items.find((item) => !item.acked && !item.failed)
+  }
 
   private settle(localId: string): void {
     if (this.underWay !== localId) return

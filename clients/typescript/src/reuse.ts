@@ -5,7 +5,9 @@ import type { Snapshot } from './types.js'
 /** `now`, or `before` if nothing changed, with as much of `before` in it as is equal. */
 export function reusing(before: Snapshot, now: Snapshot): Snapshot {
   const keys = Object.keys({ ...before, ...now }) as (keyof Snapshot)[]
-  const merged = Object.fromEntries(keys.map((key) => [key, isEqual(before[key], now[key]) ? before[key] : now[key]]))
+  const merged = Object.fromEntries(
+    keys.map((key) => [key, isEqual(before[key], now[key]) ? before[key] : now[key]]),
+  )
   return keys.every((key) => merged[key] === before[key]) ? before : (merged as unknown as Snapshot)
 }
 
@@ -16,5 +18,8 @@ function isEqual(a: unknown, b: unknown): boolean {
     return a.size === b.size && [...a].every(([key, value]) => b.get(key) === value)
   }
   const [left, right] = [Object.entries(a), Object.entries(b)]
-  return left.length === right.length && left.every(([key, value]) => isEqual(value, (b as Record<string, unknown>)[key]))
+  return (
+    left.length === right.length &&
+    left.every(([key, value]) => isEqual(value, (b as Record<string, unknown>)[key]))
+  )
 }

@@ -6,14 +6,23 @@
  * what was missed is fetched from history.
  */
 
-import type { Action, HistoryRow, ServerFrame } from './frames.js'
 import { plain } from './errors.js'
+import type { Action, HistoryRow, ServerFrame } from './frames.js'
 import { Link, type LinkEffect, type LinkSettings } from './link.js'
 import { type Change, Outbox } from './outbox.js'
 import { People } from './people.js'
 import { idOf, later } from './position.js'
 import { type Hole, type Row, Timeline } from './timeline.js'
-import type { ChatErrorLike, ErrorCode, Gap, Message, MessageState, OutboxItem, Signal, Snapshot } from './types.js'
+import type {
+  ChatErrorLike,
+  ErrorCode,
+  Gap,
+  Message,
+  MessageState,
+  OutboxItem,
+  Signal,
+  Snapshot,
+} from './types.js'
 
 /** Something happened. */
 export type Input =
@@ -46,7 +55,12 @@ export type Effect =
   | { readonly do: 'write'; readonly socket: number; readonly action: Action }
   | { readonly do: 'keep'; readonly change: Change }
   | { readonly do: 'settle'; readonly localId: string; readonly error?: ChatErrorLike }
-  | { readonly do: 'fetched'; readonly fetch: Fetch; readonly rows: readonly HistoryRow[]; readonly hasMore: boolean }
+  | {
+      readonly do: 'fetched'
+      readonly fetch: Fetch
+      readonly rows: readonly HistoryRow[]
+      readonly hasMore: boolean
+    }
   | { readonly do: 'not fetched'; readonly fetch: Fetch; readonly error: ChatErrorLike }
   | { readonly do: 'tell'; readonly gap: Gap }
   | { readonly do: 'error'; readonly error: ChatErrorLike }
@@ -55,10 +69,11 @@ export type Effect =
 /** A page that is wanted. */
 export interface Fetch {
   readonly id: number
-  readonly want: 'newest' | 'older' | 'hole' | 'catch up' | 'row'
+  readonly want: 'newest' | 'older' | 'hole' | 'catch up' | 'again'
   readonly limit: number
   readonly hole?: Hole
-  readonly row?: number
+  /** Of `catch up`: the newest that is known. Of `again`: the newest that is wanted. */
+  readonly from?: number
 }
 
 export interface SessionSettings extends LinkSettings {
@@ -85,8 +100,6 @@ const READ_IDS = 100
 const PAGE_MAX = 100
 /** Pages that a base server is asked for to catch up. What is more is left to paging back. */
 const CATCH_UP_PAGES = 20
-/** Rows that are read again one by one after a loss. More: all is read anew. */
-const STALE_MAX = 20
 /** What is done in this tab, and therefore kept by it. */
 const OWN_DOING: ReadonlySet<Input['on']> = new Set(['add', 'retry', 'remove'])
 
@@ -106,8 +119,13 @@ export class Session {
   private position: string | undefined
   private epoch: number | undefined
   private isDurable = false
+  /** Whether more was missed than is replayed. */
+  private isBehind = false
   /** The longest content that the server takes, as it said last. */
   contentBytes = 16_384
+  frameBytes = 65_536
+  /** Between two actions that the server takes over time. */
+  private paceMs = 0
   /** What `hello` counted into `unread`. */
   private counted = 0
   private readId = 0
@@ -154,7 +172,7 @@ export class Session {
       this.fetches.length === 0 ? undefined : (this.fetchTimeout() ?? this.fetchAt),
     ]
     const typing = this.typingToldAt === undefined ? undefined : this.typedAt + TYPING_IDLE_MS
-    const hellos = [...this.unknown.values()].map((since) => since + HELLO_MS)
+    const hellos = this.epoch === undefined ? [...this.unknown.values()].map((since) => since + HELLO_MS) : []
     const times = [this.link.wake(), this.people.wake(), typing, ...hellos, ...(isOpen ? whenOpen : [])]
     return Math.min(...times.map((time) => time ?? Number.POSITIVE_INFINITY))
   }
@@ -228,12 +246,13 @@ export class Session {
     link.due(now)
     for (const [socket, since] of this.unknown) {
       if (!link.has(socket)) this.unknown.delete(socket)
-      else if (now >= since + HELLO_MS) this.settleOnBase(socket)
+      // Who said hello once will do so again.
+      else if (this.epoch === undefined && now >= since + HELLO_MS) this.settleOnBase(socket)
     }
     this.people.due(now)
     const ack = this.outbox.inFlight && this.outbox.sentAt + this.settings.ackTimeoutMs
     const isLate = [ack, this.fetchTimeout()].some((time) => time !== undefined && time <= now)
-    if (isLate) link.drop(now, 'no answer in time')
+    if (isLate) link.drop(link.writable, now, 'no answer in time')
   }
 
   /** Hands on what parts of this want done. */
@@ -332,7 +351,12 @@ export class Session {
     const fetch = this.fetches[0]
     if (!fetch || this.fetchSentAt !== undefined || this.now < this.fetchAt) return
     this.fetchSentAt = this.now
-    this.write(socket, { action: 'fetch_messages', request_id: fetch.id, limit: fetch.limit, ...this.anchor(fetch) })
+    this.write(socket, {
+      action: 'fetch_messages',
+      request_id: fetch.id,
+      limit: fetch.limit,
+      ...this.anchor(fetch),
+    })
   }
 
   private fetchTimeout(): number | undefined {
@@ -348,9 +372,9 @@ export class Session {
       case 'hole':
         return { before_id: String((fetch.hole as Hole).to + 1) }
       case 'catch up':
-        return { after_id: String(this.timeline.newest) }
-      case 'row':
-        return { around_id: String(fetch.row) }
+        return { after_id: String(fetch.from) }
+      case 'again':
+        return { before_id: String((fetch.from as number) + 1) }
     }
   }
 
@@ -369,26 +393,31 @@ export class Session {
 
   private settleOnBase(socket: number): void {
     this.unknown.delete(socket)
-    this.isDurable = false
-    this.outbox.heardEpoch(0, false)
+    this.epoch = undefined
+    this.outbox.noEpochs()
     this.people.forget()
     this.ready(socket)
     if (this.timeline.hasMore !== undefined) {
       this.catchUps = 0
-      this.want({ want: 'catch up', limit: PAGE_MAX })
+      this.want({ want: 'catch up', limit: PAGE_MAX, from: this.timeline.newest })
+      this.timeline.doubt()
+      this.readAgain()
     }
+  }
+
+  /** Reads the rows that are in doubt, page by page. */
+  private readAgain(): void {
+    const from = this.timeline.doubtful
+    if (from === undefined || this.fetches.some((fetch) => fetch.want === 'again')) return
+    this.want({ want: 'again', limit: PAGE_MAX, from })
   }
 
   // --- frames ---
 
   private onText(socket: number, text: string): void {
     this.link.heard(socket, this.now)
-    let frame: ServerFrame
-    try {
-      frame = JSON.parse(text)
-    } catch {
-      return this.link.drop(this.now, 'the server sent no JSON')
-    }
+    const frame = parsed(text)
+    if (!frame) return this.link.drop(socket, this.now, 'the server sent no JSON object')
     if (this.unknown.has(socket)) {
       if (frame.type === 'hello') this.unknown.delete(socket)
       else this.settleOnBase(socket)
@@ -402,7 +431,10 @@ export class Session {
         return this.onHello(frame)
       case 'live':
         this.passed(frame.position)
-        return this.ready(socket)
+        this.ready(socket)
+        if (this.isBehind) this.timeline.doubt()
+        this.isBehind = false
+        return this.readAgain()
       case 'chat_message':
         return this.onMessage(frame)
       case 'message.edited':
@@ -430,7 +462,7 @@ export class Session {
       case 'stored':
         return this.outbox.stored(frame.epoch, frame.up_to_id)
       case 'resync':
-        return this.onResync(frame)
+        return this.onResync(socket, frame)
       case 'gap':
         return this.onGap(frame)
       case 'auth_expiring':
@@ -439,9 +471,7 @@ export class Session {
         return this.link.changeServer(this.now, frame.after_ms)
       case 'access_revoked':
         return this.tellError(plain('access_denied', frame.reason))
-      // What is of a later version of the protocol is left alone, as are signs of life.
-      case 'heartbeat':
-      case 'auth_ok':
+      // Signs of life, `auth_ok`, and what is of a later version of the protocol.
       default:
         return
     }
@@ -450,7 +480,10 @@ export class Session {
   private onHello(hello: FrameOf<'hello'>): void {
     this.link.heartbeats(hello.heartbeat_ms)
     this.contentBytes = hello.limits.content_bytes
+    this.frameBytes = hello.limits.frame_bytes
+    this.paceMs = 1_000 / (hello.limits.actions_per_second || Number.POSITIVE_INFINITY)
     this.isDurable = hello.durable
+    this.isBehind = !hello.resumed && this.position !== undefined
     this.epoch = hello.epoch
     this.outbox.heardEpoch(hello.epoch, hello.durable)
     if (hello.durable) this.outbox.stored(hello.epoch, hello.stored_id)
@@ -504,7 +537,8 @@ export class Session {
   /** Own messages among what was read: the log has them, whoever sent them. */
   private recognize(rows: readonly Row[]): void {
     for (const row of rows) {
-      if (row.senderId === this.settings.userId && row.localId !== undefined) this.acked(row.localId, String(row.id))
+      if (row.senderId === this.settings.userId && row.localId !== undefined)
+        this.acked(row.localId, String(row.id))
     }
   }
 
@@ -518,14 +552,19 @@ export class Session {
     const lowest = idOf(page.messages.at(-1)?.id ?? '0')
     if (fetch.want === 'newest' || fetch.want === 'older') this.timeline.hasMore = page.has_more
     if (fetch.hole) this.timeline.filled(fetch.hole, page.has_more ? lowest : 0)
-    if (fetch.want === 'catch up') this.onCaughtUp(page.has_more)
+    if (fetch.want === 'catch up') this.onCaughtUp(page)
+    if (fetch.want === 'again') {
+      this.timeline.settled(page.has_more ? lowest : 0, fetch.from as number)
+      this.readAgain()
+    }
     this.effects.push({ do: 'fetched', fetch, rows: page.messages, hasMore: page.has_more })
   }
 
-  private onCaughtUp(hasMore: boolean): void {
+  private onCaughtUp({ has_more, messages }: FrameOf<'messages_fetched'>): void {
     this.catchUps += 1
-    if (!hasMore) return
-    if (this.catchUps < CATCH_UP_PAGES) return this.want({ want: 'catch up', limit: PAGE_MAX })
+    if (!has_more) return
+    const from = idOf(messages[0]?.id ?? '0')
+    if (this.catchUps < CATCH_UP_PAGES) return this.want({ want: 'catch up', limit: PAGE_MAX, from })
     this.timeline.clear()
     this.want({ want: 'newest', limit: this.settings.pageSize })
   }
@@ -567,11 +606,16 @@ export class Session {
     this.effects.push({ do: 'not fetched', fetch, error: plain(frame.code, frame.error) })
   }
 
-  private refused(localId: string, frame: { code: ErrorCode; error: string; retryable: boolean; retry_after_ms?: number | null }): void {
+  private refused(
+    localId: string,
+    frame: { code: ErrorCode; error: string; retryable: boolean; retry_after_ms?: number | null },
+  ): void {
     if (!this.outbox.find(localId)) return
     const error = plain(frame.code, frame.error, frame.retryable)
     if (frame.retryable) {
-      const retryAt = this.now + (frame.retry_after_ms ?? 500 + this.random() * 500)
+      const waitMs = frame.retry_after_ms ?? 500 + this.random() * 500
+      const retryAt = this.now + waitMs
+      if (frame.code === 'rate_limited') this.outbox.pace(Math.max(waitMs, this.paceMs))
       if (!this.outbox.refusedForNow(localId, error, retryAt, this.settings.maxAttempts)) return
     } else {
       this.outbox.refused(localId, error)
@@ -582,7 +626,8 @@ export class Session {
   private onStatus(frame: FrameOf<'message.status'>): void {
     const id = idOf(frame.message_id)
     if (frame.status === 'read') this.people.read = Math.max(this.people.read, id)
-    if (frame.status !== 'failed' && frame.status !== 'sent') this.people.delivered = Math.max(this.people.delivered, id)
+    if (frame.status !== 'failed' && frame.status !== 'sent')
+      this.people.delivered = Math.max(this.people.delivered, id)
     if (frame.status === 'failed') this.onLost(id)
   }
 
@@ -591,6 +636,8 @@ export class Session {
     const row = this.timeline.get(id)
     if (!row || row.localId === undefined || row.senderId !== this.settings.userId) return
     this.timeline.remove(id)
+    // Every tab hears of it: the one that sends also keeps.
+    if (!this.isLeader) return
     this.outbox.add({
       localId: row.localId,
       order: this.outbox.nextOrder(this.now),
@@ -621,7 +668,8 @@ export class Session {
     const passed = this.othersBetween(this.readId, id).length
     this.readId = id
     if (this.wantRead <= id) this.readAt = undefined
-    const isAllHere = this.timeline.hasMore === false || (this.timeline.oldest > 0 && this.timeline.oldest <= id)
+    const isAllHere =
+      this.timeline.hasMore === false || (this.timeline.oldest > 0 && this.timeline.oldest <= id)
     this.unread = isAllHere
       ? this.othersBetween(id, Number.POSITIVE_INFINITY).length
       : Math.max(0, this.unread - passed)
@@ -632,21 +680,23 @@ export class Session {
     return this.timeline.rows().filter(isOthers)
   }
 
-  private onResync(frame: FrameOf<'resync'>): void {
+  private onResync(socket: number, frame: FrameOf<'resync'>): void {
     this.epoch = frame.epoch
+    this.isBehind = false
     this.outbox.resync(frame.epoch)
     this.position = frame.lost_after
-    const { stale } = this.timeline.rewind(frame.lost_after)
+    const gone = this.timeline.rewind(frame.lost_after)
+    // A `hello` just before this one did not count them any more.
+    if (socket === this.link.writable) this.unread -= gone.filter((row) => this.isUnread(row)).length
     const limit = idOf(frame.lost_after)
     this.people.rewind(limit)
     this.readId = Math.min(this.readId, limit)
     this.wantRead = Math.min(this.wantRead, limit)
-    if (stale.length <= STALE_MAX) {
-      for (const row of stale) this.want({ want: 'row', limit: 1, row })
-      return
-    }
-    this.timeline.clear()
-    this.want({ want: 'newest', limit: this.settings.pageSize })
+    this.readAgain()
+  }
+
+  private isUnread(row: Row): boolean {
+    return row.id > this.readId && row.senderId !== this.settings.userId
   }
 
   private onGap(frame: FrameOf<'gap'>): void {
@@ -669,7 +719,7 @@ export class Session {
       messages: this.messages(),
       gaps: timeline.holes.map(({ from, to }) => ({ from: String(from), to: String(to) })),
       hasMore: timeline.hasMore ?? false,
-      isFetching: this.fetches.some((fetch) => fetch.want !== 'row'),
+      isFetching: this.fetches.some((fetch) => fetch.want !== 'again'),
       typing: people.typingNow(),
       online: people.online(),
       ...(people.onlineCount === undefined ? {} : { onlineCount: people.onlineCount }),
@@ -692,8 +742,13 @@ export class Session {
       const state = this.stateOf(row)
       return this.made(row, `${state} ${change?.localId}`, () => this.ofRow(row, state, change))
     })
-    const unsent = this.outbox.unacked().filter((item) => item.action.kind === 'send' && !known.has(item.localId))
-    return [...rows, ...unsent.map((item) => this.made(item, this.stateOfItem(item), (state) => this.ofItem(item, state)))]
+    const unsent = this.outbox
+      .unacked()
+      .filter((item) => item.action.kind === 'send' && !known.has(item.localId))
+    return [
+      ...rows,
+      ...unsent.map((item) => this.made(item, this.stateOfItem(item), (state) => this.ofItem(item, state))),
+    ]
   }
 
   /** What is shown of something is the same object as long as it is the same. */
@@ -753,14 +808,28 @@ export class Session {
   }
 }
 
+/** A frame, if it is one at all. */
+function parsed(text: string): ServerFrame | undefined {
+  try {
+    const frame: unknown = JSON.parse(text)
+    return typeof frame === 'object' && frame !== null ? (frame as ServerFrame) : undefined
+  } catch {
+    return undefined
+  }
+}
+
 function actionOf({ localId, action }: OutboxItem, isRetry: boolean): Action {
   switch (action.kind) {
     case 'send':
-      return { action: 'send_message', content: action.content, local_id: localId, ...(isRetry ? { retry: true } : {}) }
+      return {
+        action: 'send_message',
+        content: action.content,
+        local_id: localId,
+        ...(isRetry ? { retry: true } : {}),
+      }
     case 'edit':
       return { action: 'edit_message', message_id: action.id, content: action.content, local_id: localId }
     case 'delete':
       return { action: 'delete_message', message_id: action.id, local_id: localId }
   }
 }
-

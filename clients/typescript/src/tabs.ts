@@ -43,7 +43,7 @@ export class Tabs {
   }
 
   tell(change: Change): void {
-    this.channel?.postMessage(change)
+    if (!this.leaving.signal.aborted) this.channel?.postMessage(change)
   }
 
   end(): void {

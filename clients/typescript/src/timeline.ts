@@ -39,6 +39,8 @@ interface EditOf {
 
 /** Edits and deletions of messages that are not here (yet): so many of the newest are kept. */
 const EARLY = 500
+/** Rows that are read again after a loss; older ones are left to paging back. */
+const READ_AGAIN = 500
 /** Below all positions: of a row that has to be read again. */
 const UNSURE = '0'
 const STATUSES: readonly Status[] = ['sent', 'delivered', 'read']
@@ -90,7 +92,8 @@ export class Timeline {
     if (row) this.put(withEdit(row, edit))
     else {
       const known = this.early.get(id)
-      if (!known?.edit || compare(known.edit.position, edit.position) < 0) this.remember(id, { ...known, edit })
+      if (!known?.edit || compare(known.edit.position, edit.position) < 0)
+        this.remember(id, { ...known, edit })
     }
   }
 
@@ -132,10 +135,10 @@ export class Timeline {
   }
 
   /**
-   * The log lost everything above a position. Returns the rows that are gone, and which of the others
-   * have to be read again, because what changed them is lost.
+   * The log lost everything above a position. Returns the rows that are gone. Those of the others that
+   * something lost had changed have to be read again.
    */
-  rewind(lostAfter: string): { gone: Row[]; stale: number[] } {
+  rewind(lostAfter: string): Row[] {
     const limit = idOf(lostAfter)
     const gone = this.list.filter((row) => row.id > limit)
     this.list = this.list.filter((row) => row.id <= limit)
@@ -144,10 +147,28 @@ export class Timeline {
     this.holes = this.holes
       .filter((hole) => hole.from <= limit)
       .map((hole) => ({ from: hole.from, to: Math.min(hole.to, limit) }))
-    const changed = this.list.filter((row) => compare(row.position, lostAfter) > 0)
-    // As if nothing were known of them: what is read again counts, whatever its position.
-    for (const row of changed) this.replace({ ...row, position: UNSURE })
-    return { gone, stale: changed.map((row) => row.id) }
+    for (const row of this.list) if (compare(row.position, lostAfter) > 0) this.unsure(row)
+    return gone
+  }
+
+  /** Any row may have been changed without a word. */
+  doubt(): void {
+    for (const row of this.list.slice(0, -READ_AGAIN)) this.remove(row.id)
+    const { oldest } = this
+    this.holes = this.holes.filter((hole) => hole.from > oldest)
+    if (this.list.length === READ_AGAIN) this.hasMore = true
+    for (const row of this.list) this.unsure(row)
+  }
+
+  /** The newest row that has to be read again. */
+  get doubtful(): number | undefined {
+    return this.list.findLast((row) => row.position === UNSURE)?.id
+  }
+
+  /** All that there is from one id to another was read: what is still in doubt there is no more. */
+  settled(from: number, to: number): void {
+    for (const { id, position } of this.list)
+      if (position === UNSURE && id >= from && id <= to) this.remove(id)
   }
 
   /** A message that is no more. */
@@ -202,6 +223,11 @@ export class Timeline {
   private put(row: Row): void {
     const known = this.byId.get(row.id)
     if (known && !isSame(known, row)) this.replace(row)
+  }
+
+  /** As if nothing were known of it: what is read again counts, whatever its position. */
+  private unsure(row: Row): void {
+    this.replace({ ...row, position: UNSURE })
   }
 
   private replace(row: Row): void {

@@ -220,7 +220,10 @@ export interface ClientOptions {
 /** The world around the client. All of it can be replaced, for tests and other platforms. */
 export interface Environment {
   /** The constructor. */
-  WebSocket: new (url: string, protocols?: string[]) => WebSocketLike
+  WebSocket: new (
+    url: string,
+    protocols?: string[],
+  ) => WebSocketLike
   /** Milliseconds, as `Date.now()`. */
   now(): number
   /** From 0 to below 1. */
