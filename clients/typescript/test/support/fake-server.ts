@@ -505,7 +505,9 @@ export class FakeServer {
       this.tellStored(connection)
       return
     }
-    this.appendMessage(room, user, action.content, action.local_id ?? undefined)
+    const hadReadAll = (room.reads.get(user) ?? 0) >= room.headId
+    const { position } = this.appendMessage(room, user, action.content, action.local_id ?? undefined)
+    if (hadReadAll) room.reads.set(user, idOf(position))
   }
 
   private edit(

@@ -73,6 +73,7 @@ export function until(
   return new Promise((resolve, reject) => {
     const end = (settle: () => void) => {
       clearTimeout(timer)
+      clearInterval(watch)
       off()
       settle()
     }
@@ -85,6 +86,8 @@ export function until(
       limitMs,
     )
     const off = chat.subscribe(look)
+    // For what is not in the snapshot.
+    const watch = setInterval(look, 5)
     look()
   })
 }
