@@ -478,6 +478,9 @@ export class Session {
   }
 
   private onHello(hello: FrameOf<'hello'>): void {
+    // What is replayed is what survived.
+    const isAnother = this.epoch !== undefined && hello.epoch !== this.epoch
+    if (isAnother && this.position !== undefined) this.rewind(this.position)
     this.link.heartbeats(hello.heartbeat_ms)
     this.contentBytes = hello.limits.content_bytes
     this.frameBytes = hello.limits.frame_bytes
@@ -684,15 +687,20 @@ export class Session {
     this.epoch = frame.epoch
     this.isBehind = false
     this.outbox.resync(frame.epoch)
-    this.position = frame.lost_after
-    const gone = this.timeline.rewind(frame.lost_after)
+    const gone = this.rewind(frame.lost_after)
     // A `hello` just before this one did not count them any more.
     if (socket === this.link.writable) this.unread -= gone.filter((row) => this.isUnread(row)).length
-    const limit = idOf(frame.lost_after)
-    this.people.rewind(limit)
-    this.readId = Math.min(this.readId, limit)
-    this.wantRead = Math.min(this.wantRead, limit)
+    this.readId = Math.min(this.readId, idOf(frame.lost_after))
+  }
+
+  /** Forgets what was told after a place. Returns the messages that are gone. */
+  private rewind(position: string): Row[] {
+    this.position = position
+    const gone = this.timeline.rewind(position)
+    this.people.rewind(idOf(position))
+    this.wantRead = Math.min(this.wantRead, idOf(position))
     this.readAgain()
+    return gone
   }
 
   private isUnread(row: Row): boolean {

@@ -287,6 +287,19 @@ describe('what is acknowledged', () => {
     expect((await wholeHistory(server, 'bob', ROOM)).map(({ content }) => content)).toEqual(['one', 'two'])
   })
 
+  test('and lost while away is shown once, under its new id', async () => {
+    await serve({ storesAtOnce: false })
+    const room = server.room(ROOM)
+    const a = arrives(server, 'alice', ROOM)
+    await a.chat.send('lost').accepted
+    a.tab.signal('offline')
+    room.lose('0')
+    a.tab.signal('online')
+    await until(a.chat, 'it is sent again', ({ messages }) => messages.at(-1)?.id === '10000000001')
+    expect(contents(a.chat)).toEqual(['lost'])
+    expect(facts(a.chat.getSnapshot().messages)).toEqual(facts(await wholeHistory(server, 'alice', ROOM)))
+  })
+
   test('deletions and changes that were lost are undone', async () => {
     await serve({ storesAtOnce: false })
     const room = server.room(ROOM)
