@@ -4,11 +4,13 @@ import type { Snapshot } from './types.js'
 
 /** `now`, or `before` if nothing changed, with as much of `before` in it as is equal. */
 export function reusing(before: Snapshot, now: Snapshot): Snapshot {
-  const keys = Object.keys({ ...before, ...now }) as (keyof Snapshot)[]
+  const keys = Object.keys(now) as (keyof Snapshot)[]
   const merged = Object.fromEntries(
     keys.map((key) => [key, isEqual(before[key], now[key]) ? before[key] : now[key]]),
   )
-  return keys.every((key) => merged[key] === before[key]) ? before : (merged as unknown as Snapshot)
+  const isSame =
+    keys.length === Object.keys(before).length && keys.every((key) => merged[key] === before[key])
+  return isSame ? before : (merged as unknown as Snapshot)
 }
 
 function isEqual(a: unknown, b: unknown): boolean {

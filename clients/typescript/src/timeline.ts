@@ -266,7 +266,10 @@ function asStatus(status: string): Status {
 }
 
 function withEdit(row: Row, { content, editedBy, position }: EditOf): Row {
-  if (row.isDeleted || compare(position, row.position) <= 0) return row
+  const order = compare(position, row.position)
+  // The edit before a deletion may come after it.
+  if (row.isDeleted) return order < 0 && !row.isEdited ? { ...row, isEdited: true, editedBy } : row
+  if (order <= 0) return row
   return { ...row, content, isEdited: true, editedBy, position }
 }
 

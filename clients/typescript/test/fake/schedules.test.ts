@@ -93,7 +93,11 @@ test(
       await run(server, schedule, disturb)
     })
     // The limit ends the search for a smaller one, too.
-    await fc.assert(property, { numRuns: RUNS, interruptAfterTimeLimit: LIMIT_MS, markInterruptAsFailure: true })
+    await fc.assert(property, {
+      numRuns: RUNS,
+      interruptAfterTimeLimit: LIMIT_MS,
+      markInterruptAsFailure: true,
+    })
   },
   LIMIT_MS + 30_000,
 )
