@@ -558,6 +558,7 @@ export class Session {
     if (fetch.want === 'catch up') this.onCaughtUp(page)
     if (fetch.want === 'again') {
       this.timeline.settled(page.has_more ? lowest : 0, fetch.from as number)
+      if (lowest === this.timeline.oldest) this.timeline.hasMore = page.has_more
       this.readAgain()
     }
     this.effects.push({ do: 'fetched', fetch, rows: page.messages, hasMore: page.has_more })

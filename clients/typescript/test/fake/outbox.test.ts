@@ -413,56 +413,6 @@ test('closing rejects what is unsent, and keeps it for the next time', async () 
   await until(again, 'it is sent', ({ messages, queued }) => messages.length === 1 && queued === 0)
 })
 
-test('after a gap everything is as a fresh fetch has it, and history goes over the hole', async () => {
-  await serve({ resumeEvents: 20 })
-  const room = server.room(ROOM)
-  for (let at = 1; at <= 60; at += 1) server.say(room, 'bob', `message ${at}`)
-  const a = arrives(server, 'alice', ROOM)
-  await until(a.chat, 'the page is here', ({ messages }) => messages.length === 50)
-  a.tab.signal('offline')
-  server.change(room, 'bob', '30', 'changed below the gap')
-  server.change(room, 'bob', '31', undefined)
-  for (let at = 61; at <= 300; at += 1) server.say(room, 'bob', `message ${at}`)
-  server.change(room, 'bob', '290', 'changed above the gap')
-  const gap = next(a.chat, 'gap')
-  a.tab.signal('online')
-  expect(await gap).toEqual({ from: '61', to: '200' })
-  const { gaps } = await until(a.chat, 'the changes are seen', ({ messages }) =>
-    messages.some(({ content }) => content === 'changed below the gap'),
-  )
-  expect(gaps).toEqual([{ from: '61', to: '200' }])
-  const fresh = await wholeHistory(server, 'alice', ROOM)
-  const known = new Set(a.chat.getSnapshot().messages.map(({ id }) => id))
-  await until(
-    a.chat,
-    'the newest are right too',
-    ({ messages }) => messages.find(({ id }) => id === '290')?.isEdited === true,
-  )
-  expect(facts(a.chat.getSnapshot().messages)).toEqual(facts(fresh.filter(({ id }) => known.has(id))))
-  const found = []
-  for await (const message of a.chat.history({ pageSize: 30 })) found.push(message)
-  expect(facts(found.reverse())).toEqual(facts(fresh))
-  expect(a.chat.getSnapshot().gaps).toEqual([])
-})
-
-test('missed changes alone, too many to be replayed, are made up too', async () => {
-  await serve({ resumeEvents: 3 })
-  const room = server.room(ROOM)
-  for (let at = 1; at <= 10; at += 1) server.say(room, 'bob', `message ${at}`)
-  const a = arrives(server, 'alice', ROOM)
-  await until(a.chat, 'all are here', ({ messages }) => messages.length === 10)
-  a.tab.signal('offline')
-  for (let at = 1; at <= 5; at += 1)
-    server.change(room, 'bob', String(at), at === 3 ? undefined : `changed ${at}`)
-  a.tab.signal('online')
-  const fresh = facts(await wholeHistory(server, 'alice', ROOM))
-  await until(
-    a.chat,
-    'as fetched',
-    ({ messages }) => JSON.stringify(facts(messages)) === JSON.stringify(fresh),
-  )
-})
-
 /** Puts are finished when `write` is called. */
 function slow(store: OutboxStore, write: (go: () => void) => void): OutboxStore {
   return {

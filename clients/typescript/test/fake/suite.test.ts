@@ -1,4 +1,5 @@
 import { FakeServer } from '../support/fake-server.js'
-import { conversationSuite } from '../support/suite.js'
+import { conversationSuite, gapSuite } from '../support/suite.js'
 
 conversationSuite('the fake server', () => FakeServer.start())
+gapSuite('the fake server', () => FakeServer.start({ resumeEvents: 20 }))

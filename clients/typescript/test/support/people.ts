@@ -68,7 +68,7 @@ export function until(
   chat: Conversation,
   what: string,
   holds: (snapshot: Snapshot) => boolean,
-  limitMs = 25_000,
+  limitMs = 15_000,
 ): Promise<Snapshot> {
   return new Promise((resolve, reject) => {
     const end = (settle: () => void) => {

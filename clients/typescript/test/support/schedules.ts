@@ -12,7 +12,7 @@ import { Device } from './device.js'
 import { arrives, facts, type Person, type ServerHandle, until, wholeHistory } from './people.js'
 
 /** Until what has to be so in the end is so: only a hang takes as long. */
-const LIMIT_MS = 15_000
+const LIMIT_MS = 10_000
 
 /** Which tab of the user. */
 type Slot = 0 | 1

@@ -422,3 +422,93 @@ export function conversationSuite(name: string, start: () => Promise<ServerHandl
     })
   })
 }
+
+/** With a server that replays 20 events at most, and does not mind how fast one is. */
+export function gapSuite(name: string, start: () => Promise<ServerHandle>): void {
+  describe(`more was missed than is replayed: ${name}`, () => {
+    let server: ServerHandle
+    beforeAll(async () => {
+      server = await start()
+    })
+    afterAll(() => server.stop())
+    afterEach(() => {
+      everybodyLeaves()
+    })
+
+    const scene = () => {
+      const id = randomUUID().slice(0, 8)
+      const [room, alice, bob] = [`room-${id}`, `alice-${id}`, `bob-${id}`]
+      const speaker = arrives(server, bob, room, { pageSize: 100 })
+      const say = async (from: number, to: number) => {
+        const numbers = Array.from({ length: to - from + 1 }, (_, at) => from + at)
+        await Promise.all(numbers.map((number) => speaker.chat.send(`message ${number}`).accepted))
+      }
+      return { room, alice, speaker, say }
+    }
+
+    test('everything is as a fresh fetch has it, and history goes over the hole', async () => {
+      const { room, alice, speaker, say } = scene()
+      await say(1, 60)
+      const a = arrives(server, alice, room)
+      await until(a.chat, 'the page is here', ({ messages }) => messages.length === 50)
+      a.tab.signal('offline')
+      await speaker.chat.edit('30', 'changed below the gap').accepted
+      await speaker.chat.delete('31').accepted
+      await say(61, 300)
+      await speaker.chat.edit('290', 'changed above the gap').accepted
+      const gap = next(a.chat, 'gap')
+      a.tab.signal('online')
+      expect(await gap).toEqual({ from: '61', to: '200' })
+      const fresh = await wholeHistory(server, alice, room)
+      const { gaps } = await until(a.chat, 'what is here is as fetched', ({ messages }) => {
+        const known = new Set(messages.map(({ id }) => id))
+        const same = facts(fresh.filter(({ id }) => known.has(id)))
+        return messages.length === 160 && JSON.stringify(facts(messages)) === JSON.stringify(same)
+      })
+      expect(gaps).toEqual([{ from: '61', to: '200' }])
+      // What was read again reached the beginning.
+      expect(a.chat.getSnapshot().hasMore).toBe(false)
+      expect(fresh.find(({ id }) => id === '290')).toMatchObject({ isEdited: true })
+      const found = []
+      for await (const message of a.chat.history({ pageSize: 30 })) found.push(message)
+      expect(facts(found.reverse())).toEqual(facts(fresh))
+      expect(a.chat.getSnapshot().gaps).toEqual([])
+    })
+
+    test('a gap is fetched from its newest end on', async () => {
+      const { room, alice, say } = scene()
+      await say(1, 5)
+      const a = arrives(server, alice, room)
+      await until(a.chat, 'the page is here', ({ messages }) => messages.length === 5)
+      a.tab.signal('offline')
+      await say(6, 150)
+      a.tab.signal('online')
+      const { gaps } = await until(a.chat, 'there is a gap', (now) => now.gaps.length === 1)
+      const [gap] = gaps
+      expect(gap).toEqual({ from: '6', to: '50' })
+      expect(await a.chat.fetchMore({ gap: gap as NonNullable<typeof gap>, limit: 10 })).toEqual({
+        count: 10,
+        hasMore: true,
+      })
+      expect(a.chat.getSnapshot().gaps).toEqual([{ from: '6', to: '40' }])
+    })
+
+    test('changes alone are made up too', async () => {
+      const { room, alice, speaker, say } = scene()
+      await say(1, 30)
+      const a = arrives(server, alice, room)
+      await until(a.chat, 'all are here', ({ messages }) => messages.length === 30)
+      a.tab.signal('offline')
+      await Promise.all(
+        Array.from({ length: 25 }, (_, at) =>
+          at === 3
+            ? speaker.chat.delete('4').accepted
+            : speaker.chat.edit(String(at + 1), `changed ${at}`).accepted,
+        ),
+      )
+      a.tab.signal('online')
+      const fresh = JSON.stringify(facts(await wholeHistory(server, alice, room)))
+      await until(a.chat, 'as fetched', ({ messages }) => JSON.stringify(facts(messages)) === fresh)
+    })
+  })
+}
