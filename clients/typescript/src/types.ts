@@ -36,13 +36,11 @@ export type ErrorCode =
   | 'internal'
   // Of the client.
   | 'unauthorized'
-  | 'protocol'
   | 'timeout'
   | 'closed'
   | 'cancelled'
   | 'queue_full'
   | 'storage'
-  | 'lost'
 
 /** The state of a connection. */
 export interface Connection {
@@ -145,6 +143,7 @@ export interface ConversationEvents {
 /** Why a token is wanted. `rejected`: the one before was not accepted, or may not have been. */
 export type TokenReason = 'first' | 'expiring' | 'rejected'
 
+/** What a token is wanted for. `signal` is aborted when it is wanted no more. */
 export interface TokenContext {
   readonly conversationId: string
   readonly reason: TokenReason
@@ -167,6 +166,7 @@ export interface OutboxItem {
   readonly failed?: ChatErrorLike
 }
 
+/** What a user did. */
 export type OutboxAction =
   | { readonly kind: 'send'; readonly content: string }
   | { readonly kind: 'edit'; readonly id: string; readonly content: string }
@@ -183,6 +183,7 @@ export interface OutboxStore {
   delete(scope: string, localId: string): void | Promise<void>
 }
 
+/** What a client is made of: server, user, tokens; the rest has defaults. */
 export interface ClientOptions {
   /** `wss://chat.example.com`, with a path if the gateway is behind one. `https:` is taken for `wss:`. */
   url: string
@@ -241,6 +242,7 @@ export interface Environment {
 /** What happened to the device or the page. */
 export type Signal = 'online' | 'offline' | 'hidden' | 'frozen' | 'shown'
 
+/** What is used of a `WebSocket`. */
 export interface WebSocketLike {
   onopen: (() => void) | null
   onmessage: ((event: { data: unknown }) => void) | null
@@ -250,6 +252,7 @@ export interface WebSocketLike {
   close(code?: number, reason?: string): void
 }
 
+/** What is used of a `BroadcastChannel`. */
 export interface ChannelLike {
   onmessage: ((event: { data: unknown }) => void) | null
   postMessage(message: unknown): void
@@ -265,12 +268,14 @@ export interface Sent {
   cancel(): boolean
 }
 
+/** Which messages are wanted. */
 export interface FetchOptions {
   limit?: number
   /** A hole to be filled from its newest end on, instead of what is older than all. */
   gap?: Gap
 }
 
+/** What came of a fetch. */
 export interface Fetched {
   /** How many messages came. */
   readonly count: number

@@ -10,14 +10,23 @@
 import {
   createContext,
   createElement,
-  type ReactNode,
   type ReactElement,
+  type ReactNode,
   useCallback,
   useContext,
   useMemo,
   useSyncExternalStore,
 } from 'react'
-import type { ChatClient, Connection, Conversation, Fetched, FetchOptions, Sent, Snapshot, Typist } from '../index.js'
+import type {
+  ChatClient,
+  Connection,
+  Conversation,
+  Fetched,
+  FetchOptions,
+  Sent,
+  Snapshot,
+  Typist,
+} from '../index.js'
 
 /** How long a conversation stays open that no component uses (any more). */
 const LINGER_MS = 1_000
@@ -97,7 +106,7 @@ const unreadOf = ({ unread }: Snapshot): number => unread
 
 function useOpen(id: string): Conversation {
   const conversation = useChatClient().conversation(id)
-  useOf(conversation)
+  entryOf(conversation)
   return conversation
 }
 
@@ -118,7 +127,7 @@ function useSelected<T>(conversation: Conversation, select: (snapshot: Snapshot)
 }
 
 /** One that was made for a rendering that is never shown is closed again. */
-function useOf(conversation: Conversation): Use {
+function entryOf(conversation: Conversation): Use {
   const known = uses.get(conversation)
   if (known) return known
   const use: Use = { conversation, components: 0 }
@@ -128,7 +137,7 @@ function useOf(conversation: Conversation): Use {
 }
 
 function acquire(conversation: Conversation): () => void {
-  const use = useOf(conversation)
+  const use = entryOf(conversation)
   clearTimeout(use.closing)
   use.components += 1
   conversation.connect()
