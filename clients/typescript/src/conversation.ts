@@ -71,7 +71,7 @@ export class Conversation implements AsyncDisposable {
     this.session = new Session(settings(id, options), world.random, world.isOnline())
     this.shown = this.session.snapshot()
     this.tabs = new Tabs(this.scope, world, {
-      onLead: () => this.lead(),
+      onLead: (isLeader) => (isLeader ? this.lead() : this.handle({ on: 'leader', isLeader })),
       onChange: (change) => this.handle({ on: 'other tab', change }),
     })
     this.unwatch = world.watch((signal) => {
@@ -79,6 +79,7 @@ export class Conversation implements AsyncDisposable {
       if (signal === 'shown' && !this.tabs.isLeader) void this.load()
       this.handle({ on: 'signal', signal })
     })
+    this.tabs.want(true)
     void this.load()
   }
 
@@ -249,6 +250,7 @@ export class Conversation implements AsyncDisposable {
   private handle(input: Input): void {
     const effects = this.session.handle(input, this.world.now())
     for (const effect of effects) this.perform(effect)
+    if (!this.isClosed) this.tabs.want(!this.session.link.isGivenUp)
     this.setTimer()
     this.show()
   }
@@ -477,7 +479,7 @@ export class Conversation implements AsyncDisposable {
   /** This tab sends from now on, what is kept first. */
   private async lead(): Promise<void> {
     await this.load()
-    this.handle({ on: 'leader', isLeader: true })
+    this.handle({ on: 'leader', isLeader: this.tabs.isLeader })
   }
 
   private fetched(fetch: Fetch, settle: (page: Waiting<Fetched>) => void): void {

@@ -78,8 +78,9 @@ export class Link {
     return this.current?.isLive ? this.current.id : undefined
   }
 
-  isCurrent(socket: number): boolean {
-    return this.current?.id === socket
+  /** Whether nothing will be sent before somebody asks for it, or the page wakes. */
+  get isGivenUp(): boolean {
+    return this.isFrozen || this.status.state === 'closed'
   }
 
   has(socket: number): boolean {

@@ -10,46 +10,69 @@ import type { ChannelLike, Environment } from './types.js'
 
 export class Tabs {
   isLeader = false
-  private readonly channel: ChannelLike | undefined
-  private readonly leaving = new AbortController()
-  private release: (() => void) | undefined
+  private readonly name: string
+  private readonly locks: Environment['locks']
+  private channel: ChannelLike | undefined
+  private readonly onLead: (isLeader: boolean) => void
+  /** Aborted when this tab gives its turn up, or no longer waits for it. */
+  private turn: AbortController | undefined
 
-  /** `onLead` is called once, when this tab is the one that sends; `onChange` for what others do. */
+  /** `onLead` is called when this tab becomes the one that sends, or is it no more; `onChange` for what others do. */
   constructor(
     scope: string,
     { locks, channel }: Pick<Environment, 'locks' | 'channel'>,
-    hear: { onLead: () => void; onChange: (change: Change) => void },
+    hear: { onLead: (isLeader: boolean) => void; onChange: (change: Change) => void },
   ) {
-    const name = `parlance:${scope}`
-    const lead = () => {
-      if (this.leaving.signal.aborted) return
-      this.isLeader = true
-      hear.onLead()
-    }
-    if (!locks) {
-      queueMicrotask(lead)
-      return
-    }
-    this.channel = channel?.(name)
+    this.name = `parlance:${scope}`
+    this.locks = locks
+    this.onLead = hear.onLead
+    if (!locks) return
+    this.channel = channel?.(this.name)
     if (this.channel) this.channel.onmessage = ({ data }) => hear.onChange(data as Change)
-    const held = () => {
-      lead()
-      return new Promise<void>((release) => {
-        this.release = release
-      })
-    }
-    // Rejects when this tab leaves before its turn came.
-    locks.request(name, { signal: this.leaving.signal }, held).catch(() => {})
+  }
+
+  /** Whether this tab is able to send. One that is not must not keep others from it. */
+  want(isAble: boolean): void {
+    if (isAble === (this.turn !== undefined)) return
+    if (isAble) return this.compete()
+    const { isLeader } = this
+    this.turn?.abort()
+    this.turn = undefined
+    this.isLeader = false
+    if (isLeader) this.onLead(false)
   }
 
   tell(change: Change): void {
-    if (!this.leaving.signal.aborted) this.channel?.postMessage(change)
+    this.channel?.postMessage(change)
   }
 
   end(): void {
-    this.isLeader = false
-    this.leaving.abort()
-    this.release?.()
+    this.want(false)
     this.channel?.close()
+    this.channel = undefined
+  }
+
+  private compete(): void {
+    const turn = new AbortController()
+    this.turn = turn
+    const lead = () => {
+      if (turn.signal.aborted) return
+      this.isLeader = true
+      this.onLead(true)
+    }
+    if (!this.locks) {
+      queueMicrotask(lead)
+      return
+    }
+    const held = () => {
+      lead()
+      // Until the turn is given up, which may have been before it came.
+      return new Promise<void>((release) => {
+        if (turn.signal.aborted) release()
+        turn.signal.addEventListener('abort', () => release())
+      })
+    }
+    // Rejects when the turn is given up before it came.
+    this.locks.request(this.name, { signal: turn.signal }, held).catch(() => {})
   }
 }

@@ -2,6 +2,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { ChatError } from '../../src/errors.js'
 import type { Action, ServerFrame } from '../../src/frames.js'
 import type { Connection } from '../../src/types.js'
+import { Device } from '../support/device.js'
 import { type FakeOptions, FakeServer } from '../support/fake-server.js'
 import { arrives, contents, everybodyLeaves, next, type Person, until } from '../support/people.js'
 
@@ -348,6 +349,21 @@ test('access that is revoked is told, and ends it', async () => {
     .catch(() => {})
   await until(a.chat, 'closed', ({ connection }) => connection.code === 4004)
   expect(a.tab.opened).toBe(1)
+})
+
+test('a tab that is closed for good lets the other one send', async () => {
+  await serve()
+  const device = new Device()
+  const first = arrives(server, 'alice', ROOM, { device })
+  const second = arrives(server, 'alice', ROOM, { device })
+  await Promise.all([first.chat.ready(), second.chat.ready()])
+  await first.chat.send('the first one leads').accepted
+  const [leading] = server.connections()
+  leading?.close(1008, 'broken')
+  await until(first.chat, 'closed', ({ connection }) => connection.state === 'closed')
+  await Promise.all([first.chat.send('by the other').accepted, second.chat.send('itself').accepted])
+  await first.chat.send('told to it').accepted
+  expect(contents(second.chat)).toHaveLength(4)
 })
 
 test('typing is told seldom, and ended', async () => {

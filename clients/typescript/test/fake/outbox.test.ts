@@ -190,6 +190,24 @@ describe('a server', () => {
     expect(facts(a.chat.getSnapshot().messages)).toEqual(facts(await wholeHistory(server, 'alice', ROOM)))
   })
 
+  test('that answers before it told what happened earlier is asked for that when it is back', async () => {
+    await serve()
+    const a = arrives(server, 'alice', ROOM)
+    await until(
+      a.chat,
+      'the empty page is here',
+      ({ connection, isFetching }) => connection.state === 'connected' && !isFetching,
+    )
+    server.onFrame = (_, frame) =>
+      frame.type === 'chat_message' && frame.message.sender_id === 'bob' ? [] : [frame]
+    server.say(server.room(ROOM), 'bob', 'held back')
+    await a.chat.send('answered').accepted
+    server.onFrame = (_, frame) => [frame]
+    a.tab.cut()
+    await until(a.chat, 'it is told', ({ messages }) => messages.length === 2)
+    expect(contents(a.chat)).toEqual(['held back', 'answered'])
+  })
+
   test('that stores nothing ever is believed at the acknowledgement', async () => {
     await serve({ isDurable: false })
     const device = new Device()

@@ -104,12 +104,17 @@ describe('options', () => {
 describe('tabs', () => {
   const hear = () => {
     const heard: string[] = []
-    return { heard, onLead: () => heard.push('lead'), onChange: () => heard.push('change') }
+    return {
+      heard,
+      onLead: (isLeader: boolean) => heard.push(isLeader ? 'lead' : 'end'),
+      onChange: () => heard.push('change'),
+    }
   }
 
   test('without locks each one sends', async () => {
     const ear = hear()
     const tabs = new Tabs('scope', {}, ear)
+    tabs.want(true)
     await Promise.resolve()
     expect([tabs.isLeader, ear.heard]).toEqual([true, ['lead']])
     tabs.tell({ gone: 'x' })
@@ -123,11 +128,12 @@ describe('tabs', () => {
     const first = new Tabs('scope', world(), one)
     const second = new Tabs('scope', world(), two)
     const third = new Tabs('scope', world(), three)
+    for (const tabs of [first, second, third]) tabs.want(true)
     second.end()
     second.tell({ gone: 'x' })
     first.end()
     await vi.waitUntil(() => three.heard.includes('lead'))
-    expect([one.heard, two.heard, third.isLeader]).toEqual([['lead'], [], true])
+    expect([one.heard, two.heard, third.isLeader]).toEqual([['lead', 'end'], [], true])
     third.end()
   })
 })
