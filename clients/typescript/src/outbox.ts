@@ -136,7 +136,7 @@ export class Outbox {
     if (item.action.kind === 'send') this.renumber(item, String(idOf(position)))
     const isNews = !item.acked
     if (this.epoch === undefined) this.remove(localId)
-    else if (item.acked?.epoch !== this.epoch) {
+    else if ((item.acked?.epoch ?? -1) < this.epoch) {
       const { failed: _, ...rest } = item
       this.replace({ ...rest, acked: { position, epoch: this.epoch } })
     }

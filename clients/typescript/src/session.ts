@@ -119,7 +119,7 @@ export class Session {
   private position: string | undefined
   private epoch: number | undefined
   private isDurable = false
-  /** Whether more was missed than is replayed. */
+  /** Whether more was missed than is replayed, or may have been: after a loss as well. */
   private isBehind = false
   /** The longest content that the server takes, as it said last. */
   contentBytes = 16_384
@@ -686,8 +686,9 @@ export class Session {
 
   private onResync(socket: number, frame: FrameOf<'resync'>): void {
     this.epoch = frame.epoch
-    this.isBehind = false
-    this.outbox.resync(frame.epoch)
+    // What the tab that sends heard in this epoch already is not told to this one again.
+    if (this.isLeader) this.outbox.resync(frame.epoch)
+    else this.outbox.heardEpoch(frame.epoch, this.isDurable)
     const gone = this.rewind(frame.lost_after)
     // A `hello` just before this one did not count them any more.
     if (socket === this.link.writable) this.unread -= gone.filter((row) => this.isUnread(row)).length

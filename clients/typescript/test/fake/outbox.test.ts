@@ -318,6 +318,29 @@ describe('what is acknowledged', () => {
     expect(facts(a.chat.getSnapshot().messages)).toEqual(facts(await wholeHistory(server, 'alice', ROOM)))
   })
 
+  test('and so much more was missed that it is not replayed: all is as a fresh fetch has it', async () => {
+    await serve({ storesAtOnce: false, resumeEvents: 3 })
+    const room = server.room(ROOM)
+    const say = (count: number) => {
+      for (let at = 0; at < count; at += 1) server.say(room, 'bob', `message ${at}`)
+    }
+    say(5)
+    server.store(room)
+    say(2)
+    const a = arrives(server, 'alice', ROOM)
+    await until(a.chat, 'all seven are here', ({ messages }) => messages.length === 7)
+    server.say(room, 'bob', 'live')
+    await until(a.chat, 'the last is here', ({ messages }) => messages.length === 8)
+    a.tab.signal('offline')
+    room.lose('5')
+    say(5)
+    server.change(room, 'bob', '2', 'changed')
+    server.change(room, 'bob', '10000000001', undefined)
+    a.tab.signal('online')
+    const fresh = JSON.stringify(facts(await wholeHistory(server, 'alice', ROOM)))
+    await until(a.chat, 'as fetched', ({ messages }) => JSON.stringify(facts(messages)) === fresh)
+  })
+
   test('deletions and changes that were lost are undone', async () => {
     await serve({ storesAtOnce: false })
     const room = server.room(ROOM)

@@ -126,6 +126,28 @@ describe('a snapshot', () => {
     ])
   })
 
+  test('shows as done what the tab that sends has done in an epoch that this one hears of later', () => {
+    const { session, hear } = connected()
+    session.handle({ on: 'leader', isLeader: false }, 0)
+    hear(said('1', 'me'))
+    const createdAt = '2026-01-01T00:00:00.000Z'
+    const item = { localId: 'd', order: 1, action: { kind: 'delete', id: '1' }, createdAt } as const
+    session.handle({ on: 'other tab', change: { put: item } }, 0)
+    expect(session.snapshot()).toMatchObject({ queued: 1, messages: [{ pending: 'delete' }] })
+    const acked = { position: '10000000000-1', epoch: 1 }
+    session.handle({ on: 'other tab', change: { put: { ...item, acked } } }, 0)
+    hear({
+      type: 'message.deleted',
+      message_id: '7',
+      deleted_by: 'me',
+      local_id: 'd',
+      position: '7-1',
+      timestamp: '',
+    })
+    hear({ type: 'resync', epoch: 1, lost_after: '1', stored_id: '1' })
+    expect(session.snapshot().queued).toBe(0)
+  })
+
   test('counts unread messages that are lost no more', () => {
     const { session, hear } = connected()
     for (const id of ['1', '2', '3']) hear(said(id))
