@@ -92,21 +92,18 @@ describe('a server that wants its clients elsewhere', () => {
     const b = arrives(server, 'bob', ROOM)
     await Promise.all([a.chat.send('one').accepted, b.chat.ready()])
     const seen = states(a)
-    const [old] = server.connections()
-    let isOldOpen: boolean | undefined
-    server.onConnect = () => {
-      isOldOpen = server.room(ROOM).connections.has(old as never)
-      return true
-    }
+    const old = server.connections().find(({ user }) => user === 'alice')
+    const isOldOpen = new Promise<boolean>((resolve) => {
+      server.onConnect = () => {
+        resolve(server.room(ROOM).connections.has(old as never))
+        return true
+      }
+    })
     old?.tell({ type: 'reconnect', after_ms: 1, reason: 'drain' })
-    await until(
-      b.chat,
-      'bob is told of one alice',
-      () => server.connections().length === 2 && a.tab.opened === 2,
-    )
+    expect(await isOldOpen).toBe(true)
+    await until(a.chat, 'the old one is left', () => !server.room(ROOM).connections.has(old as never))
     await a.chat.send('two').accepted
     await until(b.chat, 'bob sees both', ({ messages }) => messages.length === 2)
-    expect(isOldOpen).toBe(true)
     expect(seen).toEqual([])
     expect(contents(a.chat)).toEqual(['one', 'two'])
     expect(server.room(ROOM).connections.has(old as never)).toBe(false)
@@ -355,8 +352,9 @@ test('a tab that is closed for good lets the other one send', async () => {
   await serve()
   const device = new Device()
   const first = arrives(server, 'alice', ROOM, { device })
+  await first.chat.ready()
   const second = arrives(server, 'alice', ROOM, { device })
-  await Promise.all([first.chat.ready(), second.chat.ready()])
+  await second.chat.ready()
   await first.chat.send('the first one leads').accepted
   const [leading] = server.connections()
   leading?.close(1008, 'broken')
