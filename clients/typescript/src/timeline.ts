@@ -153,10 +153,12 @@ export class Timeline {
 
   /** Any row may have been changed without a word. */
   doubt(): void {
-    for (const row of this.list.slice(0, -READ_AGAIN)) this.remove(row.id)
+    const dropped = this.list.slice(0, -READ_AGAIN)
+    this.list = this.list.slice(-READ_AGAIN)
+    for (const row of dropped) this.byId.delete(row.id)
+    if (dropped.length > 0) this.hasMore = true
     const { oldest } = this
     this.holes = this.holes.filter((hole) => hole.from > oldest)
-    if (this.list.length === READ_AGAIN) this.hasMore = true
     for (const row of this.list) this.unsure(row)
   }
 

@@ -106,8 +106,8 @@ describe('after a loss', () => {
     const made = timeline(...Array.from({ length: 510 }, (_, at) => at + 1))
     made.hasMore = false
     made.doubt()
-    expect([made.oldest, made.hasMore]).toEqual([11, true])
-    const few = timeline(1, 2)
+    expect([made.oldest, made.hasMore, made.get(10)]).toEqual([11, true, undefined])
+    const few = timeline(...Array.from({ length: 500 }, (_, at) => at + 1))
     few.hasMore = false
     few.doubt()
     expect(few.hasMore).toBe(false)
