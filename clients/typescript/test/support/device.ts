@@ -80,6 +80,8 @@ interface Member {
 export class Tab {
   /** Whether its sockets' frames from the server are swallowed, as if the way back were broken. */
   isDeaf = false
+  /** Whether what it sends is swallowed, as if the way there were broken. */
+  isMute = false
   /** How often a socket was asked for. */
   opened = 0
   readonly urls: string[] = []
@@ -166,7 +168,9 @@ export class Tab {
       onmessage: null,
       onclose: null,
       onerror: null,
-      send: (text) => socket.send(text),
+      send: (text) => {
+        if (!this.isMute) socket.send(text)
+      },
       close: (code, reason) => socket.close(code, reason),
     }
     const whileAlive = (act: () => void) => {

@@ -23,8 +23,8 @@ export type Step =
   | { readonly do: 'say and cancel'; readonly slot: Slot }
   | { readonly do: 'edit' | 'delete'; readonly slot: Slot; readonly which: number }
   | { readonly do: 'cut' | 'reload' | 'close' | 'offline' | 'online'; readonly slot: Slot }
-  /** Nothing that the server says arrives any more, until the connection breaks. */
-  | { readonly do: 'go deaf'; readonly slot: Slot }
+  /** Nothing that the server, or the client, says arrives any more, until the connection breaks. */
+  | { readonly do: 'go deaf' | 'go mute'; readonly slot: Slot }
   | { readonly do: 'cut the other user' }
   | { readonly do: 'wait'; readonly ms: number }
   /** Something that the server does, if the test has a hand in it. */
@@ -67,6 +67,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
         'offline' as const,
         'online' as const,
         'go deaf' as const,
+        'go mute' as const,
       ),
       slot: slots,
     }),
@@ -149,6 +150,9 @@ class Scene {
       case 'go deaf':
         this.at(step.slot).tab.isDeaf = true
         return
+      case 'go mute':
+        this.at(step.slot).tab.isMute = true
+        return
       case 'cut the other user':
         return this.cut(this.other)
       case 'wait':
@@ -164,7 +168,7 @@ class Scene {
     const open = this.tabs.filter((tab) => tab !== undefined)
     for (const person of open) {
       person.tab.signal('online')
-      if (person.tab.isDeaf) this.cut(person)
+      if (person.tab.isDeaf || person.tab.isMute) this.cut(person)
     }
     for (const { chat } of open) {
       await until(
@@ -205,6 +209,7 @@ class Scene {
 
   private cut({ tab }: Person): void {
     tab.isDeaf = false
+    tab.isMute = false
     tab.cut()
   }
 
