@@ -16,8 +16,8 @@ import { formatMessage } from 'publint/utils'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { PACKAGE, run } from './run.js'
 
-/** `./react` is counted without React and without the core, which are there anyway. */
-const LIMIT_BYTES = { index: 8_000, react: 2_000 }
+/** What they are, and a little: a dependency or a careless build does not come in unseen. `./react` is counted without React and without the core, which are there anyway. */
+const LIMIT_BYTES = { index: 14_500, react: 2_000 }
 const EXPORTS = {
   '@parlance/client': 'ChatClient,ChatError,Conversation,indexedDbStore,localStore,memoryStore',
   '@parlance/client/react':

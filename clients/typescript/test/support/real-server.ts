@@ -45,6 +45,16 @@ export class RealServer {
     await this.run()
   }
 
+  /** Dies. */
+  kill(): Promise<void> {
+    return this.end('SIGKILL')
+  }
+
+  /** Comes back after `kill`, under the same address with the same data. */
+  revive(): Promise<void> {
+    return this.run()
+  }
+
   async stop(): Promise<void> {
     await this.end('SIGKILL')
     rmSync(this.dir, { recursive: true, force: true })
