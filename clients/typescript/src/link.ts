@@ -44,6 +44,8 @@ const SILENCE_MS = 60_000
 const UNOPENED = 2
 /** Until the other server is tried again while the present one still serves. */
 const NEXT_AGAIN_MS = 2_000
+/** Until a token that ends soon is asked for again. */
+const RENEW_AGAIN_MS = 5_000
 
 export class Link {
   status: Connection = { state: 'idle' }
@@ -58,6 +60,8 @@ export class Link {
   private failures = 0
   private unopened = 0
   private retryAt: number | undefined
+  /** When a token in the place of one that ends is asked for again. */
+  private renewAt: number | undefined
   /** When a socket to another server is opened besides. */
   private changeAt: number | undefined
   private token: string | undefined
@@ -135,6 +139,7 @@ export class Link {
 
   /** There is no token now. `isFinal`: and there will be none. */
   gotNoToken(now: number, reason: string, isFinal: boolean): void {
+    if (this.fetching === 'expiring' && this.current && !isFinal) this.renewAt = now + RENEW_AGAIN_MS
     this.fetching = undefined
     if (isFinal && !this.current) this.end(NORMAL, { state: 'closed', reason })
     else this.noToken(now, reason)
@@ -142,6 +147,7 @@ export class Link {
 
   /** The token ends soon. The new one is to be told to the server as well. */
   tokenExpires(): void {
+    this.renewAt = undefined
     this.askForToken('expiring')
   }
 
@@ -196,12 +202,14 @@ export class Link {
     }
     if (this.changeAt !== undefined && this.changeAt <= now && !this.next && this.current) this.change(now)
     if (this.retryAt !== undefined && this.retryAt <= now) this.begin(now)
+    if (this.renewAt !== undefined && this.renewAt <= now) this.tokenExpires()
   }
 
   wake(): number {
     const change = this.next || this.fetching !== undefined ? undefined : this.changeAt
     const times = [
       this.retryAt,
+      this.renewAt,
       change,
       this.next && this.deadline(this.next),
       this.current && this.deadline(this.current),
@@ -298,6 +306,7 @@ export class Link {
     this.current = this.next
     this.next = undefined
     this.changeAt = undefined
+    this.renewAt = undefined
     if (this.current) {
       this.status = { state: 'connecting' }
       return
@@ -356,6 +365,7 @@ export class Link {
     this.next = undefined
     this.changeAt = undefined
     this.retryAt = undefined
+    this.renewAt = undefined
     this.status = status
   }
 }

@@ -226,6 +226,23 @@ describe('tokens', () => {
     expect(bench.pass(bench.waitMs())).toEqual([{ do: 'open', socket: 2, token: 't2' }])
   })
 
+  test('one that ends soon and cannot be changed now is tried again, as long as there is the socket', () => {
+    const bench = new Bench().live()
+    bench.link.tokenExpires()
+    bench.effects()
+    bench.link.gotNoToken(bench.now, 'not now', false)
+    expect(bench.link.wake()).toBe(bench.now + 5_000)
+    expect(bench.pass(5_000)).toEqual([{ do: 'token', reason: 'expiring' }])
+    expect(bench.token('t2')).toEqual([{ do: 'auth', socket: 1, token: 't2' }])
+    bench.link.tokenExpires()
+    bench.effects()
+    bench.link.gotNoToken(bench.now, 'not now', false)
+    bench.closed(1, 1006)
+    expect(bench.pass(bench.waitMs())).toEqual([{ do: 'open', socket: 2, token: 't2' }])
+    bench.up(2)
+    expect(bench.pass(5_000)).toEqual([])
+  })
+
   test('one that came while the connection was made anew is not blamed for the one before', () => {
     const bench = new Bench().live()
     bench.link.tokenExpires()
