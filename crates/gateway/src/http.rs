@@ -16,7 +16,7 @@ use hyper_util::rt::TokioTimer;
 pub(crate) const HEAD_BYTES: usize = 16 * 1024;
 
 /// An answer whose body is known.
-pub(crate) type Answer = Response<Full<Bytes>>;
+pub type Answer = Response<Full<Bytes>>;
 
 /// HTTP/1 with a deadline for each request's head (idle connections too) and bounded buffers.
 pub(crate) fn server(header_deadline: Duration) -> http1::Builder {

@@ -15,7 +15,8 @@ pub mod shard;
 pub use config::{Deadlines, DrainTimes, GatewayConfig, NodeLimits, Origins};
 pub use drain::Drained;
 pub use gateway::{Listeners, Running};
-pub use node::{HealthCheck, Hooks, Leave, MetricsText};
+pub use http::Answer;
+pub use node::{HealthCheck, Hooks, Leave, MetricsText, PageHandler};
 
 /// Unguessable.
 fn random_u64() -> u64 {

@@ -2,12 +2,14 @@
 
 use std::{
     fmt,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 
+use hyper::http::request;
 use parlance_core::ports::Verifier;
 use parlance_telemetry::Metrics;
 
@@ -15,6 +17,7 @@ use crate::{
     clock::Clock,
     config::GatewayConfig,
     handover::Shards,
+    http::Answer,
     listener::admission::{Gate, Users},
 };
 
@@ -30,12 +33,18 @@ pub type MetricsText = Box<dyn Fn() -> String + Send + Sync>;
 /// Says goodbye to the other nodes; may block.
 pub type Leave = Arc<dyn Fn() + Send + Sync>;
 
+/// Answers requests of the public listener that are under no conversation's path, if it knows theirs;
+/// told the head of the request and who asks. Each answer ends its connection. Must not block.
+pub type PageHandler = Box<dyn Fn(&request::Parts, IpAddr) -> Option<Answer> + Send + Sync>;
+
 /// What the process knows and the gateway asks for.
 pub struct Hooks {
     /// Asked at each `/readyz`; must not block.
     pub backend_health: HealthCheck,
     /// Asked at each `/metrics`.
     pub metrics_text: MetricsText,
+    /// Asked instead of a 404.
+    pub pages: Option<PageHandler>,
     /// Called once, at the end of a drain: the shards are gone, and no member is left.
     pub leave: Option<Leave>,
 }

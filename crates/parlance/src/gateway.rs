@@ -48,6 +48,7 @@ fn serve<S: Store>(
         pages: Pages::Listed,
         backend,
         backend_health: Box::new(move || health.healthy().map_err(|error| error.to_string())),
+        page_handler: None,
         leave: Some(Arc::new(move || leaving.leave())),
         keyring,
         recorder,

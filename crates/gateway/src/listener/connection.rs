@@ -13,7 +13,7 @@ use bytes::Bytes;
 use hyper::{
     Request,
     body::Incoming,
-    header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL},
+    header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_PROTOCOL},
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
@@ -130,7 +130,7 @@ fn answered_by_hyper(ended: hyper::Result<()>, node: &Node) -> Answered {
 fn respond(mut request: Request<Incoming>, peer: SocketAddr, node: &Node) -> (Answer, Answered) {
     let (verdict, subprotocol) = match verdict(&request, peer, node) {
         Ok(verdict) => verdict,
-        Err(refusal) => return (refusal.answer(), Answered::Http),
+        Err(refusal) => return (refused(refusal, request, peer, node), Answered::Http),
     };
     // The future that would yield the upgraded stream is not used: the socket is taken back from
     // the connection itself, which cannot fail and holds no task.
@@ -144,6 +144,19 @@ fn respond(mut request: Request<Incoming>, peer: SocketAddr, node: &Node) -> (An
             .insert(SEC_WEBSOCKET_PROTOCOL, selected);
     }
     (answer, Answered::Upgraded(verdict.map(Box::new)))
+}
+
+/// What is no conversation may be a page of whoever started this gateway.
+fn refused(refusal: Refusal, request: Request<Incoming>, peer: SocketAddr, node: &Node) -> Answer {
+    if refusal == Refusal::NotFound
+        && let Some(pages) = &node.hooks.pages
+        && let Some(mut page) = pages(&request.into_parts().0, peer.ip())
+    {
+        let close = HeaderValue::from_static("close");
+        page.headers_mut().insert(CONNECTION, close);
+        return page;
+    }
+    refusal.answer()
 }
 
 type Verdict = (Result<Admitted, TurnedAway>, bool);

@@ -2,15 +2,16 @@
 
 use std::{
     future::{Future, pending},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     num::NonZeroU32,
     sync::Arc,
     time::Duration,
 };
 
+use hyper::http::request::Parts;
 use parlance_auth::{AuthConfig, HmacSecret, Keyring};
 use parlance_gateway::{
-    Drained, GatewayConfig, Hooks, Listeners, Running,
+    Answer, Drained, GatewayConfig, Hooks, Listeners, Running,
     clock::Clock,
     handover::{Handover, Inbox, ShardHandle, Shards, ToShard},
 };
@@ -53,6 +54,7 @@ pub(crate) async fn start_with_health(
     let hooks = Hooks {
         backend_health: Box::new(health),
         metrics_text: Box::new(|| "parlance_test 1\n".to_owned()),
+        pages: None,
         leave: None,
     };
     start_with_hooks(change, hooks).await
@@ -62,7 +64,20 @@ pub(crate) async fn start_with_leave(leave: impl Fn() + Send + Sync + 'static) -
     let hooks = Hooks {
         backend_health: Box::new(|| Ok(())),
         metrics_text: Box::new(String::new),
+        pages: None,
         leave: Some(Arc::new(leave)),
+    };
+    start_with_hooks(|_| {}, hooks).await
+}
+
+pub(crate) async fn start_with_pages(
+    pages: impl Fn(&Parts, IpAddr) -> Option<Answer> + Send + Sync + 'static,
+) -> Gateway {
+    let hooks = Hooks {
+        backend_health: Box::new(|| Ok(())),
+        metrics_text: Box::new(String::new),
+        pages: Some(Box::new(pages)),
+        leave: None,
     };
     start_with_hooks(|_| {}, hooks).await
 }

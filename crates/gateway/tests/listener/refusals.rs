@@ -1,8 +1,9 @@
 //! Requests that are answered by HTTP alone.
 
+use parlance_gateway::Answer;
 use parlance_testkit::dial::{Dial, HttpAnswer};
 
-use crate::harness::{Gateway, start, token};
+use crate::harness::{Gateway, start, start_with_pages, token};
 
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const HOST: &str = "Host: chat.example\r\n";
@@ -248,4 +249,21 @@ async fn a_refusal_never_repeats_the_token() {
     let line = format!("GET /conversations/c1/?token={secret} HTTP/1.1");
     let answer = gateway.ask(&request(&line, &[HOST])).await;
     assert!(!format!("{answer:?}").contains(&secret));
+}
+
+#[tokio::test]
+async fn what_is_no_conversation_may_be_a_page() {
+    let gateway = start_with_pages(|head, peer| {
+        let known = head.uri.path() == "/page";
+        known.then(|| Answer::new(format!("{} from {peer}\n", head.method).into()))
+    })
+    .await;
+
+    let page = gateway.ask(&request("PUT /page?x HTTP/1.1", &[HOST])).await;
+
+    assert_eq!((page.status, &*page.body), (200, "PUT from 127.0.0.1\n"));
+    assert_eq!(page.header("connection"), Some("close"));
+    assert_eq!(status(&gateway, "GET /other HTTP/1.1", &[HOST]).await, 404);
+    let conversation = "GET /conversations/page HTTP/1.1";
+    assert_eq!(status(&gateway, conversation, &[HOST]).await, 426);
 }

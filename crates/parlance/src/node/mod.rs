@@ -14,7 +14,9 @@ use std::{net::SocketAddr, sync::Arc};
 use anyhow::Context;
 use parlance_auth::{AuthConfig, Keyring};
 use parlance_core::ports::{Backend, Verifier};
-use parlance_gateway::{HealthCheck, Hooks, Leave, Running, clock::Clock, shard::spawn_shards};
+use parlance_gateway::{
+    HealthCheck, Hooks, Leave, PageHandler, Running, clock::Clock, shard::spawn_shards,
+};
 use tokio::runtime::Runtime;
 
 pub(crate) use self::{chores::tidy, signals::Signals, wiring::bind};
@@ -30,6 +32,8 @@ pub(crate) struct Parts<B> {
     pub(crate) pages: Pages,
     pub(crate) backend: Arc<B>,
     pub(crate) backend_health: HealthCheck,
+    /// What is served beside conversations.
+    pub(crate) page_handler: Option<PageHandler>,
     /// Called when the node has no members any more.
     pub(crate) leave: Option<Leave>,
     pub(crate) keyring: Arc<Keyring>,
@@ -95,6 +99,7 @@ fn start<B: Backend>(parts: Parts<B>) -> Result<Running, Failure> {
     let hooks = Hooks {
         backend_health: parts.backend_health,
         metrics_text: Box::new(move || recorder.text()),
+        pages: parts.page_handler,
         leave: parts.leave,
     };
     let running = Running::before(shards, listeners, config, clock, verifier, hooks);

@@ -1,10 +1,12 @@
-//! What `serve --dev` tells a person: where it listens, and commands that work as they stand.
+//! What `serve --dev` tells a person: where the demo is, where it listens, and commands that work as
+//! they stand.
 
 use std::{env, net::SocketAddr, path::Path};
 
 use crate::{
     cli::{Global, Serve},
     commands::{print, reachable},
+    demo::pages,
     failure::Failure,
 };
 
@@ -50,12 +52,15 @@ pub(super) fn show(listen: SocketAddr, admin: SocketAddr, shell: &Shell) -> Resu
 
 fn text(listen: SocketAddr, admin: SocketAddr, shell: &Shell) -> String {
     let url = format!("ws://{listen}");
-    let chat = |sub| shell.command(&["chat", "lobby", "--sub", sub, "--url", &url]);
+    let chat = |sub| shell.command(&["chat", pages::CONVERSATION, "--sub", sub, "--url", &url]);
     format!(
-        "\nparlance listens on {url}, for one machine and for trying out.\n\
+        "\nSee it work, as two people side by side, in a browser on this machine:\n\n  \
+         http://{listen}{}\n\n\
+         parlance listens on {url}, for one machine and for trying out.\n\
          Its health and metrics are on http://{admin}/readyz and http://{admin}/metrics.\n\n\
-         Chat as two people, each in a terminal of their own:\n\n  {}\n  {}\n\n\
+         Chat as the same two people, each in a terminal of their own:\n\n  {}\n  {}\n\n\
          A token for a client of yours:\n\n  {}\n\n",
+        pages::PATH,
         chat("alice"),
         chat("bob"),
         shell.command(&["token", "--sub", "carol"]),

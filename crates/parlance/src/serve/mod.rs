@@ -8,8 +8,9 @@ use std::{
     sync::Arc,
 };
 
-use parlance_auth::AuthConfig;
+use parlance_auth::{AuthConfig, HmacSecret};
 use parlance_embedded::{Embedded, OpenError, Options};
+use parlance_gateway::PageHandler;
 
 use crate::{
     cli::{Global, Serve},
@@ -40,7 +41,8 @@ pub(crate) fn run(global: &Global, serve: Serve) -> Result<(), Failure> {
     let data_dir = data_dir(&config, serve.dev);
     let recorder = node::recorder()?;
     let backend = Arc::new(open(&data_dir, config.log_sync)?);
-    let keyring = node::keyring(auth(&config, serve.dev, &data_dir)?)?;
+    let dev_secret = serve.dev.then(|| dev_secret(&data_dir)).transpose()?;
+    let keyring = node::keyring(auth(&config, dev_secret.as_ref()))?;
     let health = Arc::clone(&backend);
     let parts = Parts {
         pages: if serve.dev {
@@ -48,6 +50,7 @@ pub(crate) fn run(global: &Global, serve: Serve) -> Result<(), Failure> {
         } else {
             Pages::Listed
         },
+        page_handler: dev_secret.map(|secret| demo_pages(secret, config.clone())),
         config,
         backend,
         backend_health: Box::new(move || health.healthy().map_err(|error| error.to_string())),
@@ -83,15 +86,20 @@ fn data_dir(config: &Config, is_dev: bool) -> PathBuf {
     }
 }
 
+/// The secret of a node for trying out.
+fn dev_secret(data_dir: &Path) -> Result<HmacSecret, Failure> {
+    demo::make_secret(data_dir).map_err(|error| Failure::new(Exit::Unavailable, error))
+}
+
 /// The configured keys, and the secret of a node for trying out.
-fn auth(config: &Config, is_dev: bool, data_dir: &Path) -> Result<AuthConfig, Failure> {
+fn auth(config: &Config, dev_secret: Option<&HmacSecret>) -> AuthConfig {
     let mut auth = config.auth();
-    if is_dev {
-        let secret = demo::make_secret(data_dir);
-        auth.hmac_secrets
-            .push(secret.map_err(|error| Failure::new(Exit::Unavailable, error))?);
-    }
-    Ok(auth)
+    auth.hmac_secrets.extend(dev_secret.cloned());
+    auth
+}
+
+fn demo_pages(secret: HmacSecret, config: Config) -> PageHandler {
+    demo::pages::handler(move |asked| asked.sign(&secret, &config))
 }
 
 /// Opens the data directory, or makes it.

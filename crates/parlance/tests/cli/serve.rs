@@ -145,6 +145,8 @@ fn dev_keeps_its_secret_and_prints_commands_that_work_in_the_same_directory() {
     let printed = server.stdout();
     let secret = fs::read_to_string(place.path(".parlance/dev-secret")).unwrap();
 
+    let demo = format!("  http://{}/demo\n", server.listen);
+    assert!(printed.contains(&demo), "{printed}");
     let url = format!("ws://{}", server.listen);
     for sub in ["alice", "bob"] {
         let command = format!("chat lobby --sub {sub} --url {url}\n");

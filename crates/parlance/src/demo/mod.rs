@@ -1,4 +1,8 @@
-//! What `serve --dev` sets up, and `token` and `chat` find again: a secret in the data directory.
+//! What `serve --dev` sets up: [pages] that show it working, and, for `token` and `chat` to find
+//! again, a secret in the data directory.
+
+mod assets;
+pub(crate) mod pages;
 
 use std::{
     fs::{self, OpenOptions},
