@@ -20,6 +20,7 @@ export default defineConfig({
           hookTimeout: 60_000,
         },
       },
+      { extends: true, test: { name: 'screenshots', include: ['test/screenshots.ts'], testTimeout: 60_000 } },
     ],
   },
 })

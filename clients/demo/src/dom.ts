@@ -14,11 +14,7 @@ export function element<K extends keyof HTMLElementTagNameMap>(
 }
 
 /** A button that is no part of a form. */
-export function button(
-  attributes: Record<string, string>,
-  children: Child[],
-  onClick: () => void,
-): HTMLButtonElement {
+export function button(attributes: Record<string, string>, children: Child[], onClick: () => void): HTMLButtonElement {
   const made = element('button', { type: 'button', ...attributes }, ...children)
   made.addEventListener('click', onClick)
   return made

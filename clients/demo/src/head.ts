@@ -26,10 +26,20 @@ export class Head {
     private readonly peer: { readonly id: string; readonly name: string },
     private readonly nameOf: (userId: string) => string,
   ) {
-    const avatar = element('span', { class: `avatar ${peer.id}`, 'aria-hidden': 'true' }, peer.name.slice(0, 1), this.dot)
+    const avatar = element(
+      'span',
+      { class: `avatar ${peer.id}`, 'aria-hidden': 'true' },
+      peer.name.slice(0, 1),
+      this.dot,
+    )
     const name = element('h1', {}, element('bdi', {}, peer.name))
     const who = element('div', { class: 'who' }, name, this.doing)
-    this.node = element('header', { class: 'head' }, element('div', { class: 'bar' }, avatar, who, this.pill), this.detail)
+    this.node = element(
+      'header',
+      { class: 'head' },
+      element('div', { class: 'bar' }, avatar, who, this.pill),
+      this.detail,
+    )
   }
 
   update(snapshot: Snapshot): void {

@@ -72,7 +72,7 @@ export class Log {
     this.arrange(this.wanted(snapshot))
     this.keepReachable()
     if (this.isAtEnd || wrote) this.scrollToEnd()
-    else if (anchor) this.list.scrollTop += anchor.node.offsetTop - anchor.top
+    else if (anchor) this.list.scrollTop += bottomOf(anchor.node) - anchor.bottom
     this.showToEnd()
     this.loadIfNear()
   }
@@ -196,14 +196,12 @@ export class Log {
 
   // --- scrolling ---
 
-  /** The first row in view, and where it stands. */
-  private anchor(): { node: HTMLElement; top: number } | undefined {
+  /** The first message in view, and where its lower edge is: a name above it may come and go. */
+  private anchor(): { node: HTMLElement; bottom: number } | undefined {
     const { scrollTop } = this.list
-    for (const row of this.rows.values()) {
-      const { node } = row
-      if (node.isConnected && node.offsetTop + node.offsetHeight > scrollTop) return { node, top: node.offsetTop }
-    }
-    return undefined
+    const rows = [...this.list.querySelectorAll<HTMLElement>('.message')]
+    const node = rows.find((row) => bottomOf(row) > scrollTop)
+    return node && { node, bottom: bottomOf(node) }
   }
 
   private scrolled(): void {
@@ -269,6 +267,10 @@ export class Log {
     event.preventDefault()
     next[1].focus()
   }
+}
+
+function bottomOf(node: HTMLElement): number {
+  return node.offsetTop + node.offsetHeight
 }
 
 function dot(): HTMLElement {

@@ -27,7 +27,10 @@ export class Menu {
   }
 
   open(items: readonly MenuItem[], opener: HTMLElement): void {
-    if (this.opener === opener) return this.close()
+    if (this.opener === opener) {
+      this.close()
+      return
+    }
     this.opener = opener
     opener.setAttribute('aria-expanded', 'true')
     const buttons = items.map((item) =>

@@ -59,7 +59,7 @@ export class Row {
   private bubble(message: Message): HTMLElement {
     const who = message.isOwn ? 'You: ' : `${this.actions.nameOf(message.senderId)}: `
     const content = message.isDeleted
-      ? element('p', { class: 'content' }, icon('bin'), ' This message was deleted')
+      ? element('p', { class: 'content' }, icon('bin'), 'This message was deleted')
       : element('p', { class: 'content', dir: 'auto' }, message.content)
     const bubble = element('div', { class: 'bubble' }, unseen(who), content, meta(message))
     if (this.more) bubble.append(this.more)

@@ -26,7 +26,12 @@ export class Strip {
     this.pause = button({ class: 'text' }, ['Pause'], () => this.toggle())
     const clear = button({ class: 'text' }, ['Clear'], () => this.list.replaceChildren())
     const title = element('h3', {}, 'Frames')
-    this.node = element('section', { class: 'strip' }, element('div', { class: 'strip-bar' }, title, this.pause, clear), this.list)
+    this.node = element(
+      'section',
+      { class: 'strip' },
+      element('div', { class: 'strip-bar' }, title, this.pause, clear),
+      this.list,
+    )
   }
 
   add(frame: Frame): void {
@@ -52,7 +57,11 @@ export class Strip {
 
 function row({ direction, text, at }: Frame): HTMLElement {
   const words = direction === 'out' ? 'sent' : 'received'
-  const arrow = element('span', { class: `arrow ${direction}`, title: words }, icon(direction === 'out' ? 'up' : 'down'))
+  const arrow = element(
+    'span',
+    { class: `arrow ${direction}`, title: words },
+    icon(direction === 'out' ? 'up' : 'down'),
+  )
   arrow.append(element('span', { class: 'unseen' }, words))
   const summary = element(
     'summary',

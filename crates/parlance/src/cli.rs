@@ -81,8 +81,9 @@ pub(crate) enum Command {
 
 SIGTERM or SIGINT lets the clients go elsewhere before the node ends; a second one ends it at once.")]
 pub(crate) struct Serve {
-    /// Try it out: makes a secret of its own, kept in the data directory, lets web pages of any
-    /// origin connect from this machine, and prints commands to chat with
+    /// Try it out: makes a secret of its own, kept in the data directory, serves a page with two
+    /// phones to browsers on this machine, lets web pages of any origin connect from there, and
+    /// prints commands to chat with
     #[arg(long)]
     pub(crate) dev: bool,
 

@@ -1,6 +1,13 @@
 /** The demo in a real browser, and what a person does there. */
 
-import { type Browser, type BrowserContext, chromium, type FrameLocator, type Locator, type Page } from 'playwright-core'
+import {
+  type Browser,
+  type BrowserContext,
+  chromium,
+  type FrameLocator,
+  type Locator,
+  type Page,
+} from 'playwright-core'
 
 /** Until something that has to happen has happened. */
 export const DEADLINE_MS = 20_000
@@ -89,7 +96,7 @@ export class Phone {
 
   /** The message with exactly this content. */
   message(content: string): Locator {
-    return this.bubbles.filter({ has: this.page.locator('.content').getByText(content, { exact: true }) })
+    return this.bubbles.filter({ has: this.page.locator('.content', { hasText: exactly(content) }) })
   }
 
   tick(content: string, state: string): Locator {
@@ -103,4 +110,10 @@ export class Phone {
   async control(words: string): Promise<void> {
     await this.seat.getByRole('button', { name: words }).click()
   }
+}
+
+/** Any blanks stand for any others. */
+function exactly(text: string): RegExp {
+  const words = text.split(/\s+/).map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
+  return new RegExp(`^${words.join('\\s+')}$`)
 }

@@ -11,11 +11,14 @@ export class Server {
   private child: ChildProcess | undefined
   private listen = '127.0.0.1:0'
 
-  private constructor(private readonly dir: string) {}
+  private constructor(
+    private readonly dir: string,
+    private readonly settings: Readonly<Record<string, string>>,
+  ) {}
 
   /** Starts the program that `PARLANCE_BIN` names, on a port that the system chooses. */
-  static async start(): Promise<Server> {
-    const server = new Server(await mkdtemp(join(tmpdir(), 'parlance-demo-')))
+  static async start(settings: Readonly<Record<string, string>> = {}): Promise<Server> {
+    const server = new Server(await mkdtemp(join(tmpdir(), 'parlance-demo-')), settings)
     await server.begin()
     return server
   }
@@ -26,10 +29,8 @@ export class Server {
 
   /** On the same port, with the same data. */
   async begin(): Promise<void> {
-    const { PARLANCE_BIN } = process.env
-    if (!PARLANCE_BIN) throw new Error('PARLANCE_BIN names no program')
     const flags = ['serve', '--dev', '--listen', this.listen, '--admin-listen', '127.0.0.1:0', '--data-dir', 'data']
-    const child = spawn(resolve(PARLANCE_BIN), flags, { cwd: this.dir, env: {}, stdio: ['ignore', 'ignore', 'pipe'] })
+    const child = spawn(program(), flags, { cwd: this.dir, env: this.settings, stdio: ['ignore', 'ignore', 'pipe'] })
     this.child = child
     const said: string[] = []
     for await (const line of createInterface({ input: child.stderr })) {
@@ -42,6 +43,16 @@ export class Server {
       return
     }
     throw new Error(`the server does not start: ${said.join('\n')}`)
+  }
+
+  /** Somebody without a phone says something in the conversation of the phones, each line a message. */
+  async say(user: string, ...lines: string[]): Promise<void> {
+    const url = this.url.replace('http', 'ws')
+    const flags = ['chat', 'lobby', '--sub', user, '--url', url, '--data-dir', 'data']
+    const child = spawn(program(), flags, { cwd: this.dir, env: {}, stdio: ['pipe', 'ignore', 'inherit'] })
+    child.stdin.end(`${lines.join('\n')}\n`)
+    const [code] = await once(child, 'exit')
+    if (code !== 0) throw new Error(`\`parlance chat\` ended with ${code}`)
   }
 
   /** Ends it as if it had crashed. */
@@ -58,6 +69,12 @@ export class Server {
     await this.kill()
     await rm(this.dir, { recursive: true, force: true })
   }
+}
+
+function program(): string {
+  const { PARLANCE_BIN } = process.env
+  if (!PARLANCE_BIN) throw new Error('PARLANCE_BIN names no program')
+  return resolve(PARLANCE_BIN)
 }
 
 function parsed(line: string): { message?: string; listen: string } {

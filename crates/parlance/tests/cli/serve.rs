@@ -2,7 +2,7 @@
 
 use std::{fs, net::TcpListener};
 
-use crate::support::Place;
+use crate::support::{Place, ask};
 use rustix::process::Signal;
 
 /// Made for these tests; nobody has the private half.
@@ -164,4 +164,29 @@ fn dev_keeps_its_secret_and_prints_commands_that_work_in_the_same_directory() {
         fs::read_to_string(place.path(".parlance/dev-secret")).unwrap(),
         secret
     );
+}
+
+#[test]
+fn dev_has_pages_for_this_machine_and_nobody_else_has_any() {
+    let dev = Place::new().serve(&["--dev"]);
+    let here = dev.listen.to_string();
+    for (request, host, status) in [
+        ("GET /demo", &*here, "200"),
+        ("HEAD /demo", &*here, "200"),
+        ("GET /demo/alice", &*here, "200"),
+        ("GET /demo/phone.js", &*here, "200"),
+        ("POST /demo", &*here, "405"),
+        ("GET /demo/none", &*here, "404"),
+        ("GET /demo/alice", "evil.example", "403"),
+    ] {
+        let answer = ask(dev.listen, request, host);
+        let wanted = format!("HTTP/1.1 {status} ");
+        assert!(answer.starts_with(&wanted), "{request} {host}: {answer}");
+    }
+    let head = ask(dev.listen, "HEAD /demo", &here);
+    assert!(head.ends_with("\r\n\r\n"), "no body: {head}");
+
+    let other = Place::with_secret().serve(&[]);
+    let answer = ask(other.listen, "GET /demo", &other.listen.to_string());
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
 }

@@ -238,11 +238,16 @@ impl Drop for Server {
 
 /// One GET over a connection of its own: the whole answer.
 pub(crate) fn get(address: SocketAddr, path: &str) -> String {
+    ask(address, &format!("GET {path}"), "x")
+}
+
+/// One request without a body over a connection of its own: the whole answer.
+pub(crate) fn ask(address: SocketAddr, method_and_path: &str, host: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     write!(
         stream,
-        "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        "{method_and_path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
     )
     .unwrap();
     read_to_string(stream).unwrap()
