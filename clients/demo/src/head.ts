@@ -53,7 +53,7 @@ export class Head {
   }
 
   private words({ typing, online, connection, onlineCount }: Snapshot, isHere: boolean): (Node | string)[] {
-    if (connection.state !== 'connected') return ['…']
+    if (connection.state !== 'connected') return ['\u00a0']
     const typists = typing.map(({ userId, username }) => (userId === this.peer.id ? '' : username || userId))
     if (typists.length === 1) return [element('bdi', {}, typists[0] ?? ''), ' typing…'].slice(typists[0] === '' ? 1 : 0)
     if (typists.length > 1) return [`${typists.length} are typing…`]

@@ -5,7 +5,7 @@
 
 import type { Gap, Message, Snapshot } from '@parlance/client'
 import { button, element, icon } from './dom.js'
-import { type Place, Row, type RowActions } from './row.js'
+import { canChange, type Place, Row, type RowActions } from './row.js'
 import { count, dayOf, dayWords } from './words.js'
 
 /** What the log asks for. */
@@ -22,6 +22,8 @@ export interface LogActions extends RowActions {
 const AHEAD_PX = 300
 /** As near to the end as this is at the end. */
 const END_PX = 48
+/** What was read already and stays in view above what is new. */
+const ABOVE_LINE_PX = 90
 /** Messages of one author that are less apart stand together. */
 const TOGETHER_MS = 5 * 60_000
 
@@ -46,6 +48,8 @@ export class Log {
   private reachable: string | undefined
   /** The line above what is new stands behind this id. */
   private unreadAfter: number | undefined
+  /** What is unread was said while this user was away: they begin to read there, not at the end. */
+  private isComingBack = false
   private lastOwn: string | undefined
 
   constructor(private readonly actions: LogActions) {
@@ -71,15 +75,14 @@ export class Log {
     this.list.setAttribute('aria-live', before?.isFetching || before === undefined ? 'off' : 'polite')
     this.arrange(this.wanted(snapshot))
     this.keepReachable()
-    if (this.isAtEnd || wrote) this.scrollToEnd()
-    else if (anchor) this.list.scrollTop += bottomOf(anchor.node) - anchor.bottom
+    const isBack = this.isComingBack && this.scrollToUnread(snapshot)
+    if (wrote) this.scrollToEnd()
+    else if (this.isAtEnd && !isBack) this.scrollToEnd()
+    else if (anchor && !isBack) this.list.scrollTop += bottomOf(anchor.node) - anchor.bottom
+    // When it is live, and there is something to read, that has been done.
+    if (snapshot.connection.state === 'connected' && snapshot.messages.length > 0) this.isComingBack = false
     this.showToEnd()
     this.loadIfNear()
-  }
-
-  /** Shows the last message that `fits`, and focuses it. */
-  focusOn(key: string): void {
-    this.rows.get(key)?.focus()
   }
 
   // --- what stands where ---
@@ -175,8 +178,9 @@ export class Log {
     if (wrote) this.unreadAfter = undefined
     const isFirst = (before?.unread ?? 0) === 0 && now.unread > 0
     const isAway = !this.isAtEnd || document.visibilityState === 'hidden' || this.list.clientHeight === 0
-    const isBack = before === undefined || before.messages.length === 0
+    const isBack = before?.connection.state !== 'connected'
     if (isFirst && (isAway || isBack)) this.unreadAfter = Number(now.readId)
+    if (isFirst && isBack) this.isComingBack = true
   }
 
   private viewed(entries: IntersectionObserverEntry[]): void {
@@ -223,6 +227,16 @@ export class Log {
     this.showToEnd()
   }
 
+  /** Returns whether the line is there: what is above what was fetched is not known. */
+  private scrollToUnread({ messages, hasMore }: Snapshot): boolean {
+    const line = this.lines.get('unread')
+    const isPlaced = !hasMore || Number(messages[0]?.id) <= (this.unreadAfter ?? 0)
+    if (!line || !isPlaced) return false
+    this.list.scrollTop = line.offsetTop - ABOVE_LINE_PX
+    this.scrolled()
+    return true
+  }
+
   private showToEnd(): void {
     const unread = this.shown?.unread ?? 0
     this.toEnd.hidden = this.isAtEnd
@@ -239,9 +253,11 @@ export class Log {
   // --- by keyboard ---
 
   private changeable(): [string, Row][] {
-    const messages = this.shown?.messages ?? []
-    const rows = messages.map((message): [string, Row | undefined] => [message.key, this.rows.get(message.key)])
-    return rows.filter((entry): entry is [string, Row] => entry[1]?.node.querySelector('.more') != null)
+    const messages = (this.shown?.messages ?? []).filter(canChange)
+    return messages.flatMap(({ key }): [string, Row][] => {
+      const row = this.rows.get(key)
+      return row ? [[key, row]] : []
+    })
   }
 
   private keepReachable(): void {

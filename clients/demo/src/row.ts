@@ -24,7 +24,10 @@ export class Row {
   readonly node = element('article', { class: 'message' })
   message: Message | undefined
   private place = ''
-  private more: HTMLButtonElement | undefined
+  /** Stays the same, so that a menu that stands beside it has somewhere to return to. */
+  private readonly more = button({ class: 'more', 'aria-haspopup': 'menu', tabindex: '-1' }, [icon('more')], () => {
+    if (this.message) this.actions.openMenu(this.message, this.more)
+  })
 
   constructor(private readonly actions: RowActions) {}
 
@@ -32,28 +35,27 @@ export class Row {
   update(message: Message, place: Place): void {
     const key = JSON.stringify(place)
     if (message === this.message && key === this.place) return
-    const hadFocus = this.node.contains(document.activeElement)
+    const hadFocus = this.more === document.activeElement
     this.message = message
     this.place = key
     this.node.className = classes(message, place)
     if (message.id !== undefined) this.node.dataset.id = message.id
-    this.more = canChange(message) ? this.menuButton(message) : undefined
+    this.more.setAttribute('aria-label', `Edit or delete “${short(message.content)}”`)
     this.node.replaceChildren(
       ...(place.author === undefined ? [] : [element('div', { class: 'author' }, element('bdi', {}, place.author))]),
       this.bubble(message),
       ...(message.state === 'failed' ? [this.failure(message)] : []),
     )
-    if (hadFocus) this.more?.focus()
+    if (hadFocus) this.more.focus()
   }
 
   /** The one button of all messages that is reached by the tabulator: the arrows go on from there. */
-  setReachable(isReachable: boolean): boolean {
-    if (this.more) this.more.tabIndex = isReachable ? 0 : -1
-    return this.more !== undefined
+  setReachable(isReachable: boolean): void {
+    this.more.tabIndex = isReachable ? 0 : -1
   }
 
   focus(): void {
-    this.more?.focus()
+    this.more.focus()
   }
 
   private bubble(message: Message): HTMLElement {
@@ -62,15 +64,8 @@ export class Row {
       ? element('p', { class: 'content' }, icon('bin'), 'This message was deleted')
       : element('p', { class: 'content', dir: 'auto' }, message.content)
     const bubble = element('div', { class: 'bubble' }, unseen(who), content, meta(message))
-    if (this.more) bubble.append(this.more)
+    if (canChange(message)) bubble.append(this.more)
     return bubble
-  }
-
-  private menuButton(message: Message): HTMLButtonElement {
-    const label = `Edit or delete “${short(message.content)}”`
-    const attributes = { class: 'more', 'aria-label': label, 'aria-haspopup': 'menu', tabindex: '-1' }
-    const made = button(attributes, [icon('more')], () => this.actions.openMenu(message, made))
-    return made
   }
 
   private failure(message: Message): HTMLElement {

@@ -23,7 +23,7 @@ export class Seat {
     this.cut = button({}, [], () => this.tell({ tell: 'cut' }))
     this.network = button({}, [], () => this.switchNetwork())
     this.tab = button({}, [], () => this.switchTab())
-    label(this.cut, 'cut', 'Cut the connection')
+    label(this.cut, 'bolt', 'Cut the connection')
     const controls = element('div', { class: 'controls', role: 'group', 'aria-label': `${name}’s phone` })
     controls.append(this.cut, this.network, this.tab)
     const title = element('h2', {}, `${name}’s phone`)

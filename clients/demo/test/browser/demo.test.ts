@@ -229,6 +229,7 @@ test(`${HOSTILE.length} hostile contents run no script and break no layout`, asy
   const shown = await bob.contents()
   expect(shown).toEqual(await alice.contents())
   expect(shown.slice(0, 18)).toEqual(sent.slice(0, 18))
+  expect(await alice.seat.locator('.frame').count()).toBe(200)
   const isWide = await alice.page.evaluate(() => document.documentElement.scrollWidth > innerWidth)
   expect(isWide).toBe(false)
 }, 180_000)
@@ -287,6 +288,9 @@ test('what was left out of a long absence is a row that loads it', async () => {
   await server.say('carol', ...texts)
   await bob.control('Back online')
   await bob.message('message 130').waitFor()
+  // One begins to read where one left, not at the end.
+  await bob.log.getByText('New messages').waitFor()
+  await bob.frame.getByRole('button', { name: /new messages/ }).waitFor()
   await bob.frame.getByRole('button', { name: '30 messages are not loaded' }).click()
   await eventually(() => bob.contents(), ['before', ...texts])
   expect(await bob.log.locator('.gap').count()).toBe(0)
