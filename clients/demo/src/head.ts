@@ -54,9 +54,10 @@ export class Head {
 
   private words({ typing, online, connection, onlineCount }: Snapshot, isHere: boolean): (Node | string)[] {
     if (connection.state !== 'connected') return ['\u00a0']
-    const typists = typing.map(({ userId, username }) => (userId === this.peer.id ? '' : username || userId))
-    if (typists.length === 1) return [element('bdi', {}, typists[0] ?? ''), ' typing…'].slice(typists[0] === '' ? 1 : 0)
-    if (typists.length > 1) return [`${typists.length} are typing…`]
+    const [typist] = typing
+    if (typing.length > 1) return [`${typing.length} are typing…`]
+    if (typist?.userId === this.peer.id) return ['typing…']
+    if (typist) return [element('bdi', {}, typist.username || typist.userId), ' is typing…']
     const others = online.filter((id) => id !== this.peer.id)
     const self = isHere ? 'online' : 'offline'
     if (onlineCount !== undefined) return [`${self} · ${onlineCount} are here`]

@@ -58,7 +58,8 @@ export class Log {
     this.list.addEventListener('scroll', () => this.scrolled(), { passive: true })
     this.list.addEventListener('keydown', (event) => this.moveBetween(event))
     this.list.addEventListener('focusin', (event) => this.reached(event))
-    this.views = new IntersectionObserver((entries) => this.viewed(entries), { root: this.list })
+    // In view of the whole page: a phone may itself be scrolled away.
+    this.views = new IntersectionObserver((entries) => this.viewed(entries))
     new ResizeObserver(() => this.resized()).observe(this.list)
     document.addEventListener('visibilitychange', () => this.tellSeen())
   }
@@ -137,6 +138,7 @@ export class Log {
     for (const [key, row] of this.rows) {
       if (keys.has(key)) continue
       this.views.unobserve(row.node)
+      this.inView.delete(row.node.dataset.id ?? '')
       this.rows.delete(key)
     }
   }
@@ -262,7 +264,8 @@ export class Log {
 
   private keepReachable(): void {
     const all = this.changeable()
-    if (!all.some(([key]) => key === this.reachable)) this.reachable = all.at(-1)?.[0]
+    const isInside = this.list.contains(document.activeElement)
+    if (!isInside || !all.some(([key]) => key === this.reachable)) this.reachable = all.at(-1)?.[0]
     for (const [key, row] of all) row.setReachable(key === this.reachable)
   }
 

@@ -31,7 +31,7 @@ export class Network {
     for (const line of [...this.open]) line.cut()
   }
 
-  /** The client hears of it by the events that it hears of a real change by. */
+  /** The client hears of it by the events that it hears of a real change by, when nothing gets through any more. */
   set(isOnline: boolean): void {
     this.isOnline = isOnline
     if (!isOnline) this.cut()

@@ -322,6 +322,19 @@ test('a message that was refused says why, and can be tried again or discarded',
   await eventually(() => alice.contents(), ['short'])
 })
 
+test('what is scrolled out of the window is not read', async () => {
+  // Of the phones, there is room for their heads alone.
+  const { bob } = await phones({ width: 1000, height: 240 })
+  for (const text of ['one', 'two', 'three', 'four', 'five']) {
+    await server.say('carol', text)
+    await bob.message(text).waitFor()
+  }
+  const reads = bob.seat.locator('.frame:has(.out) b', { hasText: /^read$/ })
+  expect(await reads.count()).toBe(0)
+  await bob.field.scrollIntoViewIfNeeded()
+  await reads.waitFor()
+})
+
 test('the frames of a phone are shown without tokens, and can be opened and paused', async () => {
   const { alice } = await phones()
   await alice.write('watch this')
@@ -346,6 +359,7 @@ test('on a narrow screen one phone is shown at a time, and the other tells of wh
   await alice.connected()
   await alice.write('Are you looking?')
   const tab = demo.page.getByRole('button', { name: /^Bob/ })
+  expect([await alice.seat.isVisible(), await bob.seat.isVisible()]).toEqual([true, false])
   await tab.getByText('1 new').waitFor()
   await alice.tick('Are you looking?', 'delivered').waitFor()
   await tab.click()

@@ -2,8 +2,8 @@
 //! the raw socket to the shard of its conversation.
 //!
 //! The order of judgement is fixed: caps of the node (503), shape (400, 404, 405, 426), origin
-//! (403), token (upgraded, then 4003), access (4004), cap of the user (4201). Every connection
-//! answers one request. What it deliberately does not do: read WebSocket frames, or keep anything
+//! (403), token (upgraded, then 4003), access (4004), cap of the user (4201). Whoever started the
+//! gateway may answer what would be a 404. Every connection answers one request. What it deliberately does not do: read WebSocket frames, or keep anything
 //! of a connection that has become a member.
 
 pub(crate) mod admission;
