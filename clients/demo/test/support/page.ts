@@ -12,9 +12,9 @@ import {
 /** Until something that has to happen has happened. */
 export const DEADLINE_MS = 20_000
 
-/** Chromium of the system: `CHROMIUM` names another. */
+/** Chromium of the system: `CHROMIUM_BIN` names another. */
 export function launch(): Promise<Browser> {
-  return chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] })
+  return chromium.launch({ executablePath: process.env.CHROMIUM_BIN ?? '/usr/bin/chromium', args: ['--no-sandbox'] })
 }
 
 export interface Look {
