@@ -45,13 +45,13 @@ async function picture(
 
 async function talk({ alice, bob }: Scene): Promise<void> {
   await alice.write('Are we still on for Saturday?')
-  await bob.write('Yes! The 9:40 train, platform 4')
-  await alice.message('Yes! The 9:40 train, platform 4').waitFor()
-  await alice.write('Perfect. I bring the sandwiches 🥪')
-  await alice.tick('Perfect. I bring the sandwiches 🥪', 'read').waitFor()
+  await bob.write('Yes! 9:40, platform 4')
+  await alice.message('Yes! 9:40, platform 4').waitFor()
+  await alice.write('I bring the sandwiches 🥪')
+  await alice.tick('I bring the sandwiches 🥪', 'read').waitFor()
 }
 
-const WIDE: Look = { width: 1320, height: 660 }
+const WIDE: Look = { width: 1300, height: 620 }
 
 test('both phones', () =>
   picture('demo-light', WIDE, async (scene) => {

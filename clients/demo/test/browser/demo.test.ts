@@ -336,7 +336,7 @@ test('what is scrolled out of the window is not read', async () => {
 })
 
 test('the frames of a phone are shown without tokens, and can be opened and paused', async () => {
-  const { alice } = await phones()
+  const { alice } = await phones({ width: 1000 })
   await alice.write('watch this')
   const row = alice.seat.locator('.frame', { hasText: 'send_message' })
   await row.locator('summary').click()
