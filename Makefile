@@ -28,23 +28,29 @@ run: ## build the server and start it for trying out; data stays in .parlance
 	cargo run --release --locked -p parlance -- serve --dev --data-dir .parlance
 
 CLIENT := clients/typescript
+DEMO := clients/demo
 CLIENT_MODULES := $(CLIENT)/node_modules/.package-lock.json
+DEMO_MODULES := $(DEMO)/node_modules/.package-lock.json
 
 # npm writes this file last. Nothing is loaded a second time while the lock file stays as it is.
-$(CLIENT_MODULES): $(CLIENT)/package-lock.json
-	$(call step,modules of the client,cd $(CLIENT) && npm ci --ignore-scripts --no-audit --no-fund && touch ../../$@)
+%/node_modules/.package-lock.json: %/package-lock.json
+	$(call step,modules of $*,npm ci --prefix $* --ignore-scripts --no-audit --no-fund && touch $@)
 
 .PHONY: client
 client: $(CLIENT_MODULES) ## build the TypeScript client into clients/typescript/dist
 	$(call step,client,cd $(CLIENT) && npm run --silent build)
 
-# To be run with PARLANCE_BIN: the server that the client is tested with.
+.PHONY: demo
+demo: $(DEMO_MODULES) ## build the pages of the demo anew, from the sources of the client, too
+	$(call step,demo,npm run --silent --prefix $(DEMO) build)
+
+# To be run with PARLANCE_BIN: the server that the client and the demo are tested with.
 define client_tests
-npm run --silent --prefix $(CLIENT) verify
+npm run --silent --prefix $(CLIENT) verify && npm run --silent --prefix $(DEMO) verify
 endef
 
 .PHONY: client-test
-client-test: tools $(CLIENT_MODULES) ## check and test the TypeScript client alone
+client-test: tools $(CLIENT_MODULES) $(DEMO_MODULES) ## check and test the TypeScript client and the demo alone
 	$(call step,server,cargo build --locked -p parlance)
 	$(call step,client,PARLANCE_BIN="$$(.ci/target-dir)/debug/parlance" $(client_tests))
 
@@ -52,7 +58,7 @@ client-test: tools $(CLIENT_MODULES) ## check and test the TypeScript client alo
 # a second time when the black-box tests start it. Most tests wait for events, so there are more of
 # them at a time than cores; those that load the machine take turns.
 .PHONY: test
-test: lint $(CLIENT_MODULES) ## check and test everything; installs the tools for it
+test: lint $(CLIENT_MODULES) $(DEMO_MODULES) ## check and test everything; installs the tools for it
 	$(call step,build,cargo build --locked --workspace --all-targets)
 	$(call step,client,PARLANCE_BIN="$$(.ci/target-dir)/debug/parlance" $(client_tests))
 	$(call step,examples in docs,cargo test --locked --workspace --doc --no-fail-fast)
