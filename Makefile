@@ -44,15 +44,15 @@ client: $(CLIENT_MODULES) ## build the TypeScript client into clients/typescript
 demo: $(DEMO_MODULES) ## build the pages of the demo anew, from the sources of the client, too
 	$(call step,demo,npm run --silent --prefix $(DEMO) build)
 
-# To be run with PARLANCE_BIN: the server that the client and the demo are tested with.
 define client_tests
-npm run --silent --prefix $(CLIENT) verify && npm run --silent --prefix $(DEMO) verify
+export PARLANCE_BIN="$$(.ci/target-dir)/debug/parlance"; \
+npm run --silent --prefix $(CLIENT) verify; npm run --silent --prefix $(DEMO) verify
 endef
 
 .PHONY: client-test
 client-test: tools $(CLIENT_MODULES) $(DEMO_MODULES) ## check and test the TypeScript client and the demo alone
 	$(call step,server,cargo build --locked -p parlance)
-	$(call step,client,PARLANCE_BIN="$$(.ci/target-dir)/debug/parlance" $(client_tests))
+	$(call step,client,$(client_tests))
 
 # The build step makes the server with the same features as the tests, so that nothing is compiled
 # a second time when the black-box tests start it. Most tests wait for events, so there are more of
@@ -60,7 +60,7 @@ client-test: tools $(CLIENT_MODULES) $(DEMO_MODULES) ## check and test the TypeS
 .PHONY: test
 test: lint $(CLIENT_MODULES) $(DEMO_MODULES) ## check and test everything; installs the tools for it
 	$(call step,build,cargo build --locked --workspace --all-targets)
-	$(call step,client,PARLANCE_BIN="$$(.ci/target-dir)/debug/parlance" $(client_tests))
+	$(call step,client,$(client_tests))
 	$(call step,examples in docs,cargo test --locked --workspace --doc --no-fail-fast)
 	$(call step,test,RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} PARLANCE_BIN="$$(.ci/target-dir)/debug/parlance" .ci/tests)
 	$(call step,instruction counts,.ci/bench-check)
