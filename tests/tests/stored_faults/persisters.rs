@@ -4,10 +4,19 @@ use parlance_testkit::{
     cql::Cql,
     fleet::{plan, times, turn},
     redis::{Redis, Tap},
-    traffic::checker::Promise,
+    traffic::{Plan, checker::Promise},
 };
 
 use crate::deployment::Deployment;
+
+/// With so many that neither persister is left without any, whichever partitions chance gives it: each
+/// conversation is as likely one's as the other's.
+fn spread(name: &str) -> Plan {
+    Plan {
+        conversations: 40,
+        ..plan(name)
+    }
+}
 
 /// A commit of something that was said: what it is of is durable in the store.
 pub(crate) fn is_commit(command: &str) -> bool {
@@ -23,7 +32,7 @@ async fn a_persister_that_is_killed_around_its_commits_stores_everything_once() 
     let tap = Tap::to(&redis).await;
     let urls = [&*tap.url(), &redis.url()];
     let mut deployment = Deployment::start(&cql, &redis.url(), urls);
-    let mut talk = deployment.talk(plan("killed")).await;
+    let mut talk = deployment.talk(spread("killed")).await;
     for round in 0..times(20, 3) {
         talk.go_on(0.5).await;
         match round % 4 {
@@ -66,7 +75,7 @@ async fn a_persister_that_commits_after_its_lease_was_over_changes_nothing() {
     let tap = Tap::to(&redis).await;
     let urls = [&*tap.url(), &redis.url()];
     let deployment = Deployment::start(&cql, &redis.url(), urls);
-    let mut talk = deployment.talk(plan("frozen")).await;
+    let mut talk = deployment.talk(spread("frozen")).await;
     for _ in 0..times(10, 1) {
         talk.go_on(0.5).await;
         let caught = tap.catch(is_commit).await;
