@@ -116,6 +116,18 @@ async fn a_ping_is_answered_with_its_payload() {
 }
 
 #[tokio::test]
+async fn pings_that_come_together_are_all_answered_in_their_order() {
+    let house = House::open();
+    let pings = (0..20).flat_map(|nth| Frame::new(opcode::PING, [nth]).masked());
+    let guest = guest("tea", "ann").having_sent(pings.collect());
+    let (socket, _released) = house.admit(guest).await;
+    let mut ann = Client::over(socket);
+    for nth in 0..20 {
+        assert_eq!(ann.expect_pong().await, [nth]);
+    }
+}
+
+#[tokio::test]
 async fn a_reader_that_stands_still_slows_nobody_and_gets_everything_in_order_later() {
     let house = House::open();
     let (mut still, _released) = house.admit(guest("tea", "still")).await;
@@ -267,6 +279,45 @@ async fn each_broken_rule_of_framing_closes_with_its_code_and_ends() {
         ann.expect_close(code).await;
         ann.expect_end().await;
     }
+}
+
+#[tokio::test]
+async fn a_ping_right_before_a_broken_rule_or_a_close_frame_is_answered() {
+    let house = House::open();
+    let ping = Frame::new(opcode::PING, *b"still here").masked();
+    for (end, code) in [
+        (Frame::text("{}").unmasked(), 1002),
+        (Frame::close(1000, "").masked(), 1000),
+    ] {
+        let guest = guest("tea", "ann").having_sent([ping.clone(), end].concat());
+        let (socket, _released) = house.admit(guest).await;
+        let mut ann = Client::over(socket);
+        assert_eq!(ann.expect_pong().await, b"still here");
+        ann.expect_close(code).await;
+        ann.expect_end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_broken_rule_after_our_close_frame_ends_the_connection_without_another_frame() {
+    let house = House::open();
+    let (mut socket, _released) = house.admit(guest("tea", "ann")).await;
+    let nonsense = json!({"action": "auth", "token": "nonsense"}).to_string();
+    let frame = Frame::text(&nonsense).masked();
+    socket.write_all(&frame).await.unwrap();
+    while timeout(DEADLINE, frames::read(&mut socket))
+        .await
+        .unwrap()
+        .unwrap()
+        .opcode
+        != opcode::CLOSE
+    {}
+    let unmasked = Frame::text("{}").unmasked();
+    socket.write_all(&unmasked).await.unwrap();
+    let mut rest = Vec::new();
+    let end = timeout(DEADLINE, socket.read_to_end(&mut rest)).await;
+    end.unwrap().unwrap();
+    assert_eq!(rest, [0_u8; 0]);
 }
 
 #[tokio::test]

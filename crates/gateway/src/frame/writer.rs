@@ -42,6 +42,12 @@ impl FrameWriter {
         self.frame(0xa, payload);
     }
 
+    /// Frames that another writer put together, behind those of this one.
+    pub fn append(&mut self, other: &Self) {
+        self.texts += other.texts;
+        self.bytes.extend_from_slice(&other.bytes);
+    }
+
     /// A close frame. The reason is cut to what fits. Without a code it is empty.
     pub fn close(&mut self, code: Option<u16>, reason: &str) {
         let Some(code) = code else {

@@ -10,7 +10,14 @@ use mio::net::TcpStream;
 use parlance_core::{clock::Mono, room::MemberKey};
 
 use super::{RoomKey, timers::Armed};
-use crate::{frame::FrameReader, handover::ConnectionPermit};
+use crate::{
+    frame::{FrameReader, FrameWriter},
+    handover::ConnectionPermit,
+};
+
+/// Most bytes of pongs that wait, and a little: enough for every ping of one turn of a client that
+/// reads.
+const PONGS_BYTES: usize = 2 * 1024;
 
 /// A connection.
 pub(super) struct Conn {
@@ -19,8 +26,8 @@ pub(super) struct Conn {
     pub(super) reader: FrameReader,
     /// Only while the socket takes no more.
     unsent: Option<Box<[u8]>>,
-    /// Answers the latest ping that was not answered yet; earlier ones need no answer of their own.
-    pub(super) pong: Option<Box<[u8]>>,
+    /// Answers to pings, not written yet.
+    pongs: Option<Box<FrameWriter>>,
     pub(super) armed: Armed,
     /// Stands in the list of those to be written.
     pub(super) dirty: bool,
@@ -61,7 +68,7 @@ impl Conn {
             stage: Stage::Member(place),
             reader: FrameReader::default(),
             unsent: None,
-            pong: None,
+            pongs: None,
             armed: Armed::default(),
             dirty: false,
             unread: false,
@@ -80,6 +87,23 @@ impl Conn {
     /// Whether the socket did not take all of the last write.
     pub(super) fn is_blocked(&self) -> bool {
         self.unsent.is_some()
+    }
+
+    /// Keeps the answer to a ping. With too many of them waiting the client does not read, and this
+    /// one stands for all: earlier pings need no answer of their own (RFC 6455, 5.5.3).
+    pub(super) fn answer(&mut self, ping: &[u8]) {
+        let pongs = self.pongs.get_or_insert_default();
+        if pongs.as_slice().len() > PONGS_BYTES {
+            pongs.clear(PONGS_BYTES);
+        }
+        pongs.pong(ping);
+    }
+
+    /// Moves the pongs that wait to `frames`.
+    pub(super) fn take_pongs(&mut self, frames: &mut FrameWriter) {
+        if let Some(pongs) = self.pongs.take() {
+            frames.append(&pongs);
+        }
     }
 
     /// One read. `None`: nothing is there. `Some(0)`: the peer ended its side.

@@ -43,6 +43,9 @@ impl<B: Backend, V: Verifier> Shard<B, V> {
 
     /// The client broke a rule of framing. What follows cannot be read.
     pub(super) fn violated(&mut self, key: ConnKey, violation: Violation) {
+        if !self.write_before_the_end(key) {
+            return self.listen_no_more(key);
+        }
         let code = violation.close_code();
         self.leave_room(key, Departure::Lost);
         self.stats.closed_by_server(code);
@@ -55,6 +58,9 @@ impl<B: Backend, V: Verifier> Shard<B, V> {
 
     /// The client sent a close frame first. It is answered with the same code.
     pub(super) fn closed_by_client(&mut self, key: ConnKey, close: Option<(u16, &str)>) {
+        if !self.write_before_the_end(key) {
+            return self.listen_no_more(key);
+        }
         let code = close.map(|(code, _)| code);
         let how = match code {
             Some(1000) => Departure::Goodbye,
@@ -69,9 +75,12 @@ impl<B: Backend, V: Verifier> Shard<B, V> {
         self.leave_by(key, frames, false);
     }
 
-    /// The client answered our close frame.
-    pub(super) fn close_was_answered(&mut self, key: ConnKey) {
-        let conn = &mut self.conns[key.index()];
+    /// Nothing that counts is to come after our close frame: the client answered it, or broke a
+    /// rule.
+    pub(super) fn listen_no_more(&mut self, key: ConnKey) {
+        let Some(conn) = self.conns.get_mut(key.index()) else {
+            return;
+        };
         if let Stage::Leaving(leaving) = &mut conn.stage {
             leaving.listens = false;
         }
@@ -174,6 +183,14 @@ impl<B: Backend, V: Verifier> Shard<B, V> {
                 self.arm_conn(key, OVERDUE_MS);
             }
         }
+    }
+
+    /// What came before the frame that ends the connection gets its answers, as far as the socket
+    /// takes them. Whether it is a member still.
+    fn write_before_the_end(&mut self, key: ConnKey) -> bool {
+        self.write(key);
+        let conn = self.conns.get(key.index());
+        conn.is_some_and(|conn| conn.place().is_some())
     }
 
     fn leave_room(&mut self, key: ConnKey, how: Departure) {

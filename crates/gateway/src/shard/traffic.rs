@@ -99,7 +99,7 @@ impl<B: Backend, V: Verifier> Shard<B, V> {
         let conn = &mut self.conns[key.index()];
         let Some(Place { room, member }) = conn.place() else {
             if let Event::Close(_) = event {
-                self.close_was_answered(key);
+                self.listen_no_more(key);
             }
             return;
         };
@@ -107,7 +107,7 @@ impl<B: Backend, V: Verifier> Shard<B, V> {
             Event::Text(text) => self.with(room, |room, cx| room.on_text(member, text, cx)),
             Event::Pong(payload) => self.with(room, |room, cx| room.on_pong(member, payload, cx)),
             Event::Ping(payload) => {
-                conn.pong = Some((*payload).into());
+                conn.answer(payload);
                 self.mark(key);
                 self.with(room, |room, cx| room.on_alive(member, cx));
             }
@@ -128,7 +128,7 @@ impl<B: Backend, V: Verifier> Shard<B, V> {
     }
 
     /// One write to a member, unless it has not taken the last one yet.
-    fn write(&mut self, key: ConnKey) {
+    pub(super) fn write(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.get_mut(key.index()) else {
             return;
         };
@@ -141,9 +141,7 @@ impl<B: Backend, V: Verifier> Shard<B, V> {
         }
         let mut frames = std::mem::take(&mut self.frames);
         frames.clear(KEEP_BYTES);
-        if let Some(payload) = conn.pong.take() {
-            frames.pong(&payload);
-        }
+        conn.take_pongs(&mut frames);
         let more = self.call(room, |room, cx| {
             room.take(member, &mut frames, WRITE_BYTES, cx)
         });
