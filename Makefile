@@ -69,6 +69,7 @@ test: lint $(CLIENT_MODULES) $(DEMO_MODULES) ## check and test everything; insta
 lint: tools ## format, clippy, dependency rules, unused dependencies, docs
 	$(call step,format,cargo fmt --all --check)
 	$(call step,clippy,cargo clippy --locked --workspace --all-targets -- -D warnings)
+	$(call step,clippy of the echo,cargo clippy --locked -p parlance-gateway --features echo --lib --example echo -- -D warnings)
 	$(call step,deny,cargo deny --locked check --allow unused-wrapper bans licenses sources)
 	$(call step,unused dependencies,cargo machete)
 	$(call step,docs,RUSTDOCFLAGS=-Dwarnings cargo doc --locked --workspace --no-deps)
@@ -105,6 +106,12 @@ bench-baseline: tools ## write what is counted now as the baseline of bench-chec
 .PHONY: bench-micro
 bench-micro: ## time the same pieces; pass a part of a name or options as ARGS="…"
 	cargo bench --locked -p parlance-micro --profile counts --bench time -- $(ARGS)
+
+# Needs CPython 2.7, which clean machines lack, so it is no part of `make test`.
+.PHONY: autobahn
+autobahn: ## frames against the Autobahn test suite; needs CPython 2.7; pass options as ARGS="…"
+	$(call step,echo,cargo build --locked -p parlance-gateway --features echo --example echo)
+	$(call step,autobahn,tests/autobahn/run.py "$$(.ci/target-dir)/debug/examples/echo" "$$(.ci/target-dir)/autobahn" $(ARGS))
 
 .PHONY: tools
 tools:

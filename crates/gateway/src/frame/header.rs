@@ -15,13 +15,22 @@ pub(super) struct Header {
     pub(super) payload_bytes: usize,
 }
 
-/// What a frame is. Continuations are text: there is no other data.
+/// What a frame is. A continuation is what its message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    Text,
+    Data(Data),
     Close,
     Ping,
     Pong,
+}
+
+/// What a message holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Data {
+    #[default]
+    Text,
+    #[cfg(feature = "echo")]
+    Binary,
 }
 
 /// What came before in the same message.
@@ -29,6 +38,8 @@ pub(super) enum Kind {
 pub(super) struct Before {
     pub(super) fragments: u32,
     pub(super) bytes: usize,
+    /// Of no meaning without fragments.
+    pub(super) data: Data,
 }
 
 impl Header {
@@ -52,14 +63,14 @@ impl Header {
         if second & 0x80 == 0 {
             return Err(Violation::Unmasked);
         }
-        if kind != Kind::Text && usize::from(short) > CONTROL_BYTES {
+        if kind.is_control() && usize::from(short) > CONTROL_BYTES {
             return Err(Violation::LongControl);
         }
         let Some((length, after_length)) = length(short, &input[2..])? else {
             return Ok(None);
         };
         let payload_bytes = usize::try_from(length).unwrap_or(usize::MAX);
-        if kind == Kind::Text && payload_bytes > limit_bytes.saturating_sub(before.bytes) {
+        if !kind.is_control() && payload_bytes > limit_bytes.saturating_sub(before.bytes) {
             return Err(Violation::TooBig);
         }
         if kind == Kind::Close && payload_bytes == 1 {
@@ -89,17 +100,30 @@ impl Kind {
             0x0 if !in_message => return Err(Violation::LoneContinuation),
             0x1 if in_message => return Err(Violation::Interleaved),
             0x0 if before.fragments >= FRAGMENTS => return Err(Violation::TooManyFragments),
-            0x0 | 0x1 => Self::Text,
+            0x0 => Self::Data(before.data),
+            0x1 => Self::Data(Data::Text),
+            #[cfg(not(feature = "echo"))]
             0x2 => return Err(Violation::Binary),
+            #[cfg(feature = "echo")]
+            0x2 if in_message => return Err(Violation::Interleaved),
+            #[cfg(feature = "echo")]
+            0x2 => Self::Data(Data::Binary),
             0x8 => Self::Close,
             0x9 => Self::Ping,
             0xa => Self::Pong,
             _ => return Err(Violation::UnknownOpcode),
         };
-        if kind != Self::Text && first & 0x80 == 0 {
+        if kind.is_control() && first & 0x80 == 0 {
             return Err(Violation::FragmentedControl);
         }
         Ok(kind)
+    }
+
+    const fn is_control(self) -> bool {
+        match self {
+            Self::Data(_) => false,
+            Self::Close | Self::Ping | Self::Pong => true,
+        }
     }
 }
 

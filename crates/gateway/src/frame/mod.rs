@@ -4,6 +4,9 @@
 //! Sans-IO: the shard reads and writes the sockets. Own code and not a library's, because what is
 //! wanted here is rare together: no buffer per idle connection, no future that may not be dropped
 //! half way, every limit checked before anything is reserved, and text judged as it arrives.
+//!
+//! With the feature `echo`, which only the conformance tests of `tests/autobahn` turn on, binary
+//! messages are read too, and messages may be long and slow. Nothing else differs.
 
 mod header;
 mod mask;
@@ -19,8 +22,8 @@ pub use violation::Violation;
 pub use writer::FrameWriter;
 
 /// Most fragments of one message. A client library splits by its buffer, so a message of 64 KiB
-/// comes in far fewer.
-const FRAGMENTS: u32 = 64;
+/// comes in far fewer. The echo takes messages of many MiB in tiny pieces.
+const FRAGMENTS: u32 = if cfg!(feature = "echo") { 1 << 20 } else { 64 };
 
 /// Most control frames in one second.
 const CONTROLS_PER_SECOND: u8 = 100;
@@ -29,4 +32,8 @@ const CONTROLS_PER_SECOND: u8 = 100;
 const CONTROL_BYTES: usize = 125;
 
 /// How long a started frame or message may take, in milliseconds.
-pub const FRAME_MS: u64 = 10_000;
+pub const FRAME_MS: u64 = if cfg!(feature = "echo") {
+    100_000
+} else {
+    10_000
+};

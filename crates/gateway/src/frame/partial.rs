@@ -4,9 +4,9 @@ use parlance_core::clock::Mono;
 
 use super::{
     CONTROL_BYTES, Violation,
-    header::{Before, HEADER_BYTES, Header, Kind},
+    header::{Before, Data, HEADER_BYTES, Header, Kind},
     mask::unmask,
-    reader::{Controls, Event, control},
+    reader::{Controls, Event, control, message},
 };
 
 /// What has arrived so far. Grows with what arrives, never with what a header announces.
@@ -14,9 +14,12 @@ use super::{
 pub(super) struct Partial {
     pub(super) started_at: Mono,
     stage: Stage,
-    /// Unmasked text of the message so far; UTF-8 up to a character that may still be cut.
-    text: Vec<u8>,
-    /// How much of `text` is whole characters.
+    /// What the message holds, once one was begun.
+    data: Data,
+    /// Unmasked payload of the message so far; a text is UTF-8 up to a character that may still be
+    /// cut.
+    message: Vec<u8>,
+    /// How much of a text is whole characters.
     valid_bytes: usize,
     /// Frames of the message so far, the present one included. 0: no message is open.
     fragments: u32,
@@ -59,7 +62,8 @@ impl Partial {
         Self {
             started_at,
             stage: Stage::NEXT_HEADER,
-            text: Vec::new(),
+            data: Data::default(),
+            message: Vec::new(),
             valid_bytes: 0,
             fragments: 0,
             control: Vec::new(),
@@ -74,7 +78,7 @@ impl Partial {
     /// How much memory the payloads take.
     #[cfg(test)]
     pub(super) fn reserved_bytes(&self) -> usize {
-        self.text.capacity() + self.control.capacity()
+        self.message.capacity() + self.control.capacity()
     }
 
     /// Takes from `input` until an event is complete or nothing is left.
@@ -89,9 +93,8 @@ impl Partial {
             match self.step(input, controls, limit_bytes, now)? {
                 Step::Go => {}
                 Step::Starved => return Ok(None),
-                Step::Complete(Kind::Text) => {
-                    let text = str::from_utf8(&self.text).map_err(|_| Violation::InvalidUtf8)?;
-                    return Ok(Some(Event::Text(text)));
+                Step::Complete(Kind::Data(data)) => {
+                    return message(data, &self.message).map(Some);
                 }
                 Step::Complete(kind @ (Kind::Close | Kind::Ping | Kind::Pong)) => {
                     return control(kind, &self.control).map(Some);
@@ -142,7 +145,8 @@ impl Partial {
     fn before(&self) -> Before {
         Before {
             fragments: self.fragments,
-            bytes: self.text.len(),
+            bytes: self.message.len(),
+            data: self.data,
         }
     }
 
@@ -153,7 +157,10 @@ impl Partial {
         now: Mono,
     ) -> Result<(), Violation> {
         match header.kind {
-            Kind::Text => self.fragments += 1,
+            Kind::Data(data) => {
+                self.fragments += 1;
+                self.data = data;
+            }
             Kind::Close | Kind::Ping | Kind::Pong => {
                 controls.count(now)?;
                 self.control.clear();
@@ -165,10 +172,12 @@ impl Partial {
 
     fn keep(&mut self, kind: Kind, piece: &[u8], limit_bytes: usize) -> Result<(), Violation> {
         match kind {
-            Kind::Text => {
-                append(&mut self.text, piece, limit_bytes);
-                self.valid_bytes += whole_characters(&self.text[self.valid_bytes..])?;
+            Kind::Data(Data::Text) => {
+                append(&mut self.message, piece, limit_bytes);
+                self.valid_bytes += whole_characters(&self.message[self.valid_bytes..])?;
             }
+            #[cfg(feature = "echo")]
+            Kind::Data(Data::Binary) => append(&mut self.message, piece, limit_bytes),
             Kind::Close | Kind::Ping | Kind::Pong => {
                 append(&mut self.control, piece, CONTROL_BYTES);
             }
@@ -179,11 +188,11 @@ impl Partial {
     fn end(&mut self, header: Header) -> Step {
         let message_is_open = self.fragments > 0;
         match header.kind {
-            Kind::Text if !header.fin => {
+            Kind::Data(_) if !header.fin => {
                 self.stage = Stage::NEXT_HEADER;
                 Step::Go
             }
-            Kind::Text => {
+            Kind::Data(_) => {
                 self.stage = Stage::Delivered;
                 Step::Complete(header.kind)
             }

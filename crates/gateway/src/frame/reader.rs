@@ -9,7 +9,7 @@ use parlance_core::clock::Mono;
 
 use super::{
     CONTROLS_PER_SECOND, Violation,
-    header::{Before, Header, Kind},
+    header::{Before, Data, Header, Kind},
     mask::unmask,
     partial::Partial,
 };
@@ -19,6 +19,9 @@ use super::{
 pub enum Event<'a> {
     /// A whole message.
     Text(&'a str),
+    /// A whole message that is no text.
+    #[cfg(feature = "echo")]
+    Binary(&'a [u8]),
     /// To be answered by a pong with the same payload.
     Ping(&'a [u8]),
     /// An answer to a ping, or an unasked one.
@@ -112,9 +115,7 @@ impl FrameReader {
         let payload = &mut frame[header_bytes..];
         unmask(payload, header.key);
         match header.kind {
-            Kind::Text => str::from_utf8(payload)
-                .map(|text| Some(Event::Text(text)))
-                .map_err(|_| Violation::InvalidUtf8),
+            Kind::Data(data) => message(data, payload).map(Some),
             Kind::Close | Kind::Ping | Kind::Pong => {
                 self.controls.count(now)?;
                 control(header.kind, payload).map(Some)
@@ -141,13 +142,24 @@ impl Controls {
     }
 }
 
+/// The event of a whole message.
+pub(super) fn message(data: Data, payload: &[u8]) -> Result<Event<'_>, Violation> {
+    match data {
+        Data::Text => str::from_utf8(payload)
+            .map(Event::Text)
+            .map_err(|_| Violation::InvalidUtf8),
+        #[cfg(feature = "echo")]
+        Data::Binary => Ok(Event::Binary(payload)),
+    }
+}
+
 /// The event of a whole control frame.
 pub(super) fn control(kind: Kind, payload: &[u8]) -> Result<Event<'_>, Violation> {
     match kind {
         Kind::Ping => Ok(Event::Ping(payload)),
         Kind::Pong => Ok(Event::Pong(payload)),
         Kind::Close => close(payload).map(Event::Close),
-        Kind::Text => unreachable!("text is no control frame"),
+        Kind::Data(_) => unreachable!("data is no control frame"),
     }
 }
 

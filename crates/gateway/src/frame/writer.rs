@@ -42,6 +42,12 @@ impl FrameWriter {
         self.frame(0xa, payload);
     }
 
+    /// A message that is no text.
+    #[cfg(feature = "echo")]
+    pub fn binary(&mut self, payload: &[u8]) {
+        self.frame(0x2, payload);
+    }
+
     /// Frames that another writer put together, behind those of this one.
     pub fn append(&mut self, other: &Self) {
         self.texts += other.texts;

@@ -14,6 +14,8 @@
 //! every conversation of it in silence, while readiness still says yes.
 
 mod conn;
+#[cfg(feature = "echo")]
+mod echo;
 mod leaving;
 mod ports;
 mod rooms;

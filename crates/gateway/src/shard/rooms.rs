@@ -2,13 +2,17 @@
 
 use std::{net::TcpStream, sync::Arc};
 
+#[cfg(not(feature = "echo"))]
+use parlance_core::room::Room;
 use parlance_core::{
     clock::Mono,
     ports::{Backend, Bus, Heard, Presence, Receipts, Verifier},
-    room::{Context, Effect, MemberKey, Room},
+    room::{Context, Effect, MemberKey},
 };
 use parlance_protocol::ConversationId;
 
+#[cfg(feature = "echo")]
+use super::echo::Room;
 use super::{
     ConnKey, RoomKey, SOON_MS, Shard,
     conn::{Conn, Place},

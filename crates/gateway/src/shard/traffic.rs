@@ -105,6 +105,8 @@ impl<B: Backend, V: Verifier> Shard<B, V> {
         };
         match event {
             Event::Text(text) => self.with(room, |room, cx| room.on_text(member, text, cx)),
+            #[cfg(feature = "echo")]
+            Event::Binary(bytes) => self.with(room, |room, cx| room.on_binary(member, bytes, cx)),
             Event::Pong(payload) => self.with(room, |room, cx| room.on_pong(member, payload, cx)),
             Event::Ping(payload) => {
                 conn.answer(payload);
