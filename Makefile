@@ -113,6 +113,10 @@ autobahn: ## frames against the Autobahn test suite; needs CPython 2.7; pass opt
 	$(call step,echo,cargo build --locked -p parlance-gateway --features echo --example echo)
 	$(call step,autobahn,tests/autobahn/run.py "$$(.ci/target-dir)/debug/examples/echo" "$$(.ci/target-dir)/autobahn" $(ARGS))
 
+.PHONY: fuzz
+fuzz: ## fuzz each target for SECONDS=60; TARGET=name for one; needs cargo-fuzz
+	.ci/fuzz $(or $(SECONDS),60) $(TARGET)
+
 .PHONY: tools
 tools:
 	$(call step,tools,.ci/tools)

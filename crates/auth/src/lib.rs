@@ -13,6 +13,8 @@
 
 mod algorithm;
 mod claims;
+#[cfg(any(fuzzing, test))]
+pub mod fuzz;
 mod jwks;
 mod key;
 mod key_file;

@@ -11,6 +11,8 @@ mod bus;
 mod catalog;
 mod committer;
 mod directory;
+#[cfg(any(fuzzing, test))]
+pub mod fuzz;
 mod generations;
 mod handle;
 mod history;

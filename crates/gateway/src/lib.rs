@@ -5,6 +5,12 @@ pub mod clock;
 mod config;
 mod drain;
 pub mod frame;
+#[cfg(all(any(fuzzing, test), not(feature = "echo")))]
+pub mod fuzz {
+    //! What the targets in `fuzz/` call.
+
+    pub use crate::{frame::fuzz::frames, listener::fuzz::handshake};
+}
 mod gateway;
 pub mod handover;
 mod http;

@@ -10,6 +10,8 @@ mod advice;
 mod codes;
 mod field;
 mod frame;
+#[cfg(any(fuzzing, test))]
+pub mod fuzz;
 mod ids;
 mod json;
 pub mod limits;

@@ -21,6 +21,8 @@ mod chores;
 mod commit;
 mod digest;
 mod epochs;
+#[cfg(any(fuzzing, test))]
+pub mod fuzz;
 mod gather;
 mod handle;
 mod history;

@@ -18,6 +18,12 @@ mod conditional;
 mod core;
 mod failure;
 mod flights;
+#[cfg(any(fuzzing, test))]
+pub mod fuzz {
+    //! What the targets in `fuzz/` call.
+
+    pub use crate::rows::fuzz::store_rows;
+}
 mod gate;
 mod members;
 mod migrate;

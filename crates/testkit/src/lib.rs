@@ -7,6 +7,7 @@
 mod certificates;
 pub mod client;
 pub mod contract;
+pub mod corpus;
 pub mod cql;
 pub mod dial;
 pub mod fleet;

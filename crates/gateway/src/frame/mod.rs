@@ -8,11 +8,13 @@
 //! With the feature `echo`, which only the conformance tests of `tests/autobahn` turn on, binary
 //! messages are read too, and messages may be long and slow. Nothing else differs.
 
+#[cfg(all(any(fuzzing, test), not(feature = "echo")))]
+pub(crate) mod fuzz;
 mod header;
 mod mask;
 mod partial;
 mod reader;
-#[cfg(test)]
+#[cfg(all(test, not(feature = "echo")))]
 mod tests;
 mod violation;
 mod writer;

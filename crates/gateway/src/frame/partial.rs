@@ -76,7 +76,7 @@ impl Partial {
     }
 
     /// How much memory the payloads take.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn reserved_bytes(&self) -> usize {
         self.message.capacity() + self.control.capacity()
     }

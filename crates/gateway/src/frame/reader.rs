@@ -88,7 +88,7 @@ impl FrameReader {
     }
 
     /// How much memory it holds besides itself.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn reserved_bytes(&self) -> usize {
         self.partial
             .as_ref()

@@ -9,6 +9,8 @@
 pub(crate) mod admission;
 mod connection;
 mod farewell;
+#[cfg(all(any(fuzzing, test), not(feature = "echo")))]
+pub(crate) mod fuzz;
 mod handshake;
 mod judge;
 mod origin;

@@ -9,6 +9,8 @@
 //! because those lose the line, stop at the first error, or print the line of a secret.
 
 mod checks;
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzz;
 mod layers;
 mod redis_urls;
 mod schema;

@@ -1,5 +1,7 @@
 //! Rows as they are written (`put`) and read (`read`), and what both have to agree on.
 
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzz;
 mod put;
 mod read;
 
