@@ -67,6 +67,7 @@ fn hooks() -> Hooks {
     Hooks {
         backend_health: Box::new(|| Ok(())),
         metrics_text: Box::new(String::new),
+        pages: None,
         leave: None,
     }
 }
