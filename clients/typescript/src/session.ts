@@ -13,16 +13,8 @@ import { type Change, Outbox } from './outbox.js'
 import { People } from './people.js'
 import { idOf, later } from './position.js'
 import { type Hole, type Row, Timeline } from './timeline.js'
-import type {
-  ChatErrorLike,
-  ErrorCode,
-  Gap,
-  Message,
-  MessageState,
-  OutboxItem,
-  Signal,
-  Snapshot,
-} from './types.js'
+import type { ChatErrorLike, ErrorCode, Gap, OutboxItem, Signal, Snapshot } from './types.js'
+import { View } from './view.js'
 
 /** Something happened. */
 export type Input =
@@ -140,13 +132,14 @@ export class Session {
   private catchUps = 0
   private typingToldAt: number | undefined
   private typedAt = 0
-  private readonly shown = new WeakMap<object, { state: string; message: Message }>()
+  private readonly view: View
 
   constructor(settings: SessionSettings, random: () => number, isOnline: boolean) {
     this.settings = settings
     this.random = random
     this.link = new Link(settings, random, isOnline)
     this.people = new People(settings.userId)
+    this.view = new View(settings.userId, this.timeline, this.people, this.outbox)
   }
 
   handle(input: Input, now: number): Effect[] {
@@ -726,7 +719,7 @@ export class Session {
       conversationId: settings.conversationId,
       userId: settings.userId,
       connection: link.status,
-      messages: this.messages(),
+      messages: this.view.messages(),
       gaps: timeline.holes.map(({ from, to }) => ({ from: String(from), to: String(to) })),
       hasMore: timeline.hasMore ?? false,
       isFetching: this.fetches.some((fetch) => fetch.want !== 'again'),
@@ -737,83 +730,6 @@ export class Session {
       readId: String(this.readId),
       unread: this.unread,
       queued: this.outbox.unacked().filter((item) => !item.failed).length,
-    }
-  }
-
-  private messages(): Message[] {
-    const changes = new Map<string, OutboxItem>()
-    const known = new Set<string>()
-    for (const item of this.outbox.unacked()) {
-      if (item.action.kind !== 'send') changes.set(item.action.id, item)
-    }
-    const rows = this.timeline.rows().map((row) => {
-      if (row.localId !== undefined && row.senderId === this.settings.userId) known.add(row.localId)
-      const change = changes.size > 0 ? changes.get(String(row.id)) : undefined
-      const state = this.stateOf(row)
-      return this.made(row, `${state} ${change?.localId}`, () => this.ofRow(row, state, change))
-    })
-    const unsent = this.outbox
-      .unacked()
-      .filter((item) => item.action.kind === 'send' && !known.has(item.localId))
-    return [
-      ...rows,
-      ...unsent.map((item) => this.made(item, this.stateOfItem(item), (state) => this.ofItem(item, state))),
-    ]
-  }
-
-  /** What is shown of something is the same object as long as it is the same. */
-  private made<S extends string>(of: object, state: S, make: (state: S) => Message): Message {
-    const before = this.shown.get(of)
-    if (before?.state === state) return before.message
-    const message = make(state)
-    this.shown.set(of, { state, message })
-    return message
-  }
-
-  private ofRow(row: Row, state: MessageState, change: OutboxItem | undefined): Message {
-    const isOwn = row.senderId === this.settings.userId
-    const action = change?.action
-    return {
-      key: isOwn && row.localId !== undefined ? row.localId : String(row.id),
-      id: String(row.id),
-      ...(row.localId !== undefined && isOwn ? { localId: row.localId } : {}),
-      senderId: row.senderId,
-      isOwn,
-      content: action?.kind === 'edit' ? action.content : action?.kind === 'delete' ? '' : row.content,
-      sentAt: row.sentAt,
-      isEdited: row.isEdited || action?.kind === 'edit',
-      isDeleted: row.isDeleted || action?.kind === 'delete',
-      ...(row.editedBy === undefined ? {} : { editedBy: row.editedBy }),
-      ...(isOwn ? { state } : {}),
-      ...(action && action.kind !== 'send' ? { pending: action.kind } : {}),
-    }
-  }
-
-  private stateOf(row: Row): 'sent' | 'delivered' | 'read' {
-    if (row.status === 'read' || row.id <= this.people.read) return 'read'
-    if (row.status === 'delivered' || row.id <= this.people.delivered) return 'delivered'
-    return 'sent'
-  }
-
-  private stateOfItem({ failed, localId }: OutboxItem): MessageState {
-    if (failed) return 'failed'
-    return this.outbox.isUnderWay(localId) ? 'sending' : 'queued'
-  }
-
-  private ofItem(item: OutboxItem, state: MessageState): Message {
-    const { localId, createdAt, failed } = item
-    const content = item.action.kind === 'send' ? item.action.content : ''
-    return {
-      key: localId,
-      localId,
-      senderId: this.settings.userId,
-      isOwn: true,
-      content,
-      sentAt: createdAt,
-      isEdited: false,
-      isDeleted: false,
-      state,
-      ...(failed ? { error: failed } : {}),
     }
   }
 }

@@ -1,5 +1,9 @@
 /** Everything public of the client that is data. */
 
+import type { ErrorCode as ServerErrorCode } from './frames.js'
+
+export type { ServerErrorCode }
+
 /**
  * What a conversation's connection does.
  *
@@ -17,24 +21,7 @@ export type MessageState = 'queued' | 'sending' | 'sent' | 'delivered' | 'read' 
 
 /** Why something did not work. The server's codes, and some of the client's own. */
 export type ErrorCode =
-  // Of the server.
-  | 'invalid_json'
-  | 'unknown_action'
-  | 'invalid_field'
-  | 'invalid_content'
-  | 'content_too_long'
-  | 'invalid_local_id'
-  | 'local_id_conflict'
-  | 'wrong_conversation'
-  | 'unknown_message'
-  | 'not_author'
-  | 'access_denied'
-  | 'resume_lost'
-  | 'resume_too_old'
-  | 'rate_limited'
-  | 'unavailable'
-  | 'internal'
-  // Of the client.
+  | ServerErrorCode
   | 'unauthorized'
   | 'timeout'
   | 'closed'
