@@ -26,7 +26,7 @@ const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILD_REVIS
   parlance migrate --store-node 127.0.0.1:9042
 
 Exit codes: 0 fine, 64 command line or configuration, 69 something needed is missing or taken,
-70 a fault; of `bench` also 1, something arrived wrongly."
+70 a fault; of `bench` and `check` also 1, something arrived wrongly."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -61,6 +61,7 @@ pub(crate) enum Command {
     Persister(Persister),
     Migrate(Migrate),
     Inspect(Inspect),
+    Check(Check),
     #[command(subcommand)]
     DeadLetters(DeadLetters),
     Token(Token),
@@ -195,6 +196,19 @@ pub(crate) struct Inspect {
 
     #[command(flatten)]
     pub(crate) store: StoreFlags,
+}
+
+/// Judges the recording of a run: whether anything was lost, doubled, reordered or told wrongly
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  parlance check history.jsonl
+  zcat history.jsonl.gz | parlance check -
+
+docs/reliability.md has the invariants and what a recording looks like. Exit code 1: something is wrong.")]
+pub(crate) struct Check {
+    /// The recording, as test runs keep it; `-` is standard input
+    #[arg(value_name = "HISTORY")]
+    pub(crate) history: PathBuf,
 }
 
 /// Lists, gives back or drops what the store refused

@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     server::{Parlance, Setup},
-    traffic::{Directory, Figures, Plan, Traffic, checker::Promise},
+    traffic::{Directory, Figures, Plan, Traffic, recording::Promise},
 };
 
 /// Gateways of a fleet.
@@ -38,6 +38,7 @@ pub fn plan(name: &str) -> Plan {
         conversations: times(40, 8),
         sends_per_second: u32::try_from(times(2_000, 300)).expect("a few thousand"),
         changes: false,
+        lively: false,
     }
 }
 

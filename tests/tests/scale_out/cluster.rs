@@ -3,7 +3,7 @@
 use parlance_testkit::{
     fleet::{Fleet, Recoveries, finish, plan, seconds_of, times, turn},
     redis::{Cluster, partition_of, tag},
-    traffic::{Traffic, checker::Promise},
+    traffic::{Traffic, recording::Promise},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,7 @@
 use parlance_testkit::{
     fleet::{Fleet, Recoveries, finish, plan, restorable, seconds_of, times, turn},
     redis::{Pair, Redis},
-    traffic::{Plan, Traffic, checker::Promise},
+    traffic::{Plan, Traffic, recording::Promise},
 };
 
 /// Loses something in the middle of talk, then judges.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use parlance_testkit::{
     fleet::{Fleet, Recoveries, finish, plan, seconds_of, times, turn},
     redis::Redis,
-    traffic::{Plan, Traffic, checker::Promise},
+    traffic::{Plan, Traffic, recording::Promise},
 };
 
 /// A fleet on one Redis under load.

@@ -1,7 +1,7 @@
 //! The same load and the same judge on a lone `serve`: what clients need not know.
 
 use parlance_testkit::fleet::{Recoveries, finish, plan, seconds_of, times, turn, unlimited};
-use parlance_testkit::traffic::{Directory, Traffic, checker::Promise};
+use parlance_testkit::traffic::{Directory, Traffic, recording::Promise};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lone_server_that_is_killed_loses_nothing() {

@@ -4,7 +4,7 @@ use parlance_testkit::{
     cql::Cql,
     fleet::{plan, restorable, times, turn},
     redis::Redis,
-    traffic::{Plan, checker::Promise},
+    traffic::{Plan, recording::Promise},
 };
 use tokio::task::block_in_place;
 

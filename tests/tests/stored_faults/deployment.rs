@@ -10,9 +10,8 @@ use parlance_testkit::{
     server::{Parlance, Setup},
     traffic::{
         Figures, Plan, Traffic,
-        checker::Promise,
         history::{page_through, replay},
-        recording::{Conversation, Recording, Told},
+        recording::{Conversation, Promise, Recording, Told},
     },
 };
 use tokio::{task::JoinSet, time::sleep};

@@ -4,7 +4,7 @@ use parlance_testkit::{
     cql::Cql,
     fleet::{plan, times, turn},
     redis::{Redis, Tap},
-    traffic::{Plan, checker::Promise},
+    traffic::{Plan, recording::Promise},
 };
 
 use crate::deployment::Deployment;

@@ -9,7 +9,10 @@ use parlance_testkit::{
     report,
     server::Parlance,
     tokens::Claims,
-    traffic::{checker::Promise, history::page_through, recording::Told},
+    traffic::{
+        history::page_through,
+        recording::{Promise, Told},
+    },
 };
 use tokio::task::block_in_place;
 

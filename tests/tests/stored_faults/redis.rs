@@ -8,7 +8,7 @@ use parlance_testkit::{
     cql::Cql,
     fleet::{plan, restorable, times, turn},
     redis::{Pair, Redis},
-    traffic::checker::Promise,
+    traffic::recording::Promise,
 };
 use tokio::task::block_in_place;
 

@@ -12,8 +12,8 @@ use parlance_testkit::{
     report,
     tokens::Claims,
     traffic::{
-        checker::Promise,
         history::{page_through, replay},
+        recording::Promise,
     },
 };
 use serde_json::{Value, json};

@@ -1,6 +1,7 @@
 //! The commands, and what they share.
 
 mod chat;
+mod check;
 mod config;
 mod dead_letters;
 mod healthcheck;
@@ -33,6 +34,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Persister(persister) => persister::run(&global, persister),
         Command::Migrate(migrate) => migrate::run(&global, migrate),
         Command::Inspect(inspect) => inspect::run(&global, inspect),
+        Command::Check(command) => check::run(&command),
         Command::DeadLetters(command) => dead_letters::run(&global, command),
         Command::Token(token) => token::run(&global, token),
         Command::Chat(chat) => chat::run(&global, chat),

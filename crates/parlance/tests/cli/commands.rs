@@ -34,6 +34,49 @@ fn token(arguments: &[&str]) -> String {
     ended.stdout
 }
 
+const RIGHT: &str = r#"{"run":{"version":1,"run":{"promise":"nothing_lost","timed":false,"ended_us":9}}}
+{"conversation":{"name":"room"}}
+{"reading":{"by":"history","told":[{"position":"1","sender":"ann","content":"ann-1","shows":"ann-1"}]}}
+{"client":{"user":"ann","layer":"base"}}
+{"saw":{"at_us":1,"event":{"connected":{"since":"0"}}}}
+{"saw":{"at_us":2,"event":{"offered":{"name":"ann-1"}}}}
+{"saw":{"at_us":3,"event":{"message":{"position":"1","sender":"ann","content":"ann-1","shows":"ann-1"}}}}
+"#;
+
+#[test]
+fn a_recording_is_judged_and_the_first_wrong_is_shown_among_what_was_around_it() {
+    let place = Place::new().file("right.jsonl", RIGHT);
+    let ended = place.run(&["check", "right.jsonl"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains("all 20 invariants hold"), "{ended:?}");
+    let lost = RIGHT.replace(
+        r#""told":[{"position":"1","sender":"ann","content":"ann-1","shows":"ann-1"}]"#,
+        r#""told":[]"#,
+    );
+    let ended = place
+        .file("lost.jsonl", &lost)
+        .run(&["check", "lost.jsonl"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    for part in [
+        "I1 no loss, in room: ann saw \"ann-1\"",
+        "Offered",
+        "and then:",
+    ] {
+        assert!(ended.stdout.contains(part), "{part} in {ended:?}");
+    }
+}
+
+#[test]
+fn what_is_no_recording_is_refused_with_its_line() {
+    let place = Place::new().file("bad.jsonl", &RIGHT.replace("client", "clown"));
+    let ended = place.run(&["check", "bad.jsonl"]);
+    assert_eq!(ended.code, Some(64), "{ended:?}");
+    assert!(ended.stderr.contains("line 4"), "{ended:?}");
+    let ended = place.run(&["check", "none.jsonl"]);
+    assert_eq!(ended.code, Some(64), "{ended:?}");
+    assert!(ended.stderr.contains("none.jsonl"), "{ended:?}");
+}
+
 #[test]
 fn a_token_says_what_was_asked_for() {
     let printed = token(&[

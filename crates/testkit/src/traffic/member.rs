@@ -21,11 +21,13 @@ use super::{
     history::READER,
     outbox::{Outbox, What},
     recording::{Change, Event, Layer, Told},
+    witness::Witness,
 };
 use crate::{
     client::{Client, Incoming},
     dial::{Dial, TokenPlace},
-    server::locked,
+    server::{SECRET, locked},
+    tokens::{Claims, unix_now},
 };
 
 /// Before a reconnect, at least and at most; shorter than a real client's, so that faults overlap.
@@ -34,6 +36,11 @@ const BACKOFF_MS: (u64, u64) = (50, 250);
 const UNKNOWN_PAUSE: Duration = Duration::from_millis(300);
 /// After an attempt to move away from a leaving node that failed.
 const MOVE_PAUSE: Duration = Duration::from_millis(300);
+/// How long a guest's token is good. The server lets a connection outlive it by 30 s.
+const GUEST_SECONDS: u64 = 10;
+/// How often a lively client types, says what it has read, and fetches the newest page, about.
+const LIVELY_MS: u64 = 2_000;
+const PAGE: usize = 100;
 
 /// What all clients are told to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +49,8 @@ pub(super) enum Order {
     Talk,
     /// Only what is in the outbox.
     Finish,
+    /// Nothing, but that everything was read.
+    Watch,
     /// Close and end.
     Leave,
 }
@@ -49,7 +58,7 @@ pub(super) enum Order {
 /// What others may know of a client while it runs.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    pub(super) events: Vec<Event>,
+    pub(super) witness: Witness,
     /// Connected, and past the replay.
     pub(super) live: bool,
     pub(super) unanswered: usize,
@@ -73,10 +82,13 @@ pub(super) struct Identity {
     pub(super) conversation: String,
     pub(super) user: String,
     pub(super) layer: Layer,
-    pub(super) token: String,
     pub(super) home: usize,
     /// Whether it edits and deletes.
     pub(super) changes: bool,
+    /// Whether it also types, reads and fetches pages.
+    pub(super) lively: bool,
+    /// Whether its tokens run out soon.
+    pub(super) is_guest: bool,
 }
 
 #[derive(Debug)]
@@ -98,6 +110,12 @@ pub(super) struct Member {
     move_at: Option<Instant>,
     /// The connection that a live one replaces.
     retiring: Option<Client>,
+    /// The newest message that it was told of.
+    newest: Position,
+    /// What it said to have read last.
+    read: Position,
+    /// When a lively client does something again beside talking.
+    lively_at: Instant,
 }
 
 /// How a session ended.
@@ -133,6 +151,9 @@ impl Member {
             pause: None,
             move_at: None,
             retiring: None,
+            newest: Position::ZERO,
+            read: Position::ZERO,
+            lively_at: Instant::now(),
         }
     }
 
@@ -159,20 +180,40 @@ impl Member {
     async fn connect(&mut self) -> Option<Client> {
         let (gateway, address) = self.directory.pick(self.gateway)?;
         self.gateway = gateway;
+        let (token, until_us) = self.token();
         let dial = Dial::new(address, &self.identity.conversation)
-            .token(&self.identity.token, TokenPlace::Query)
+            .token(&token, TokenPlace::Query)
             .since(&self.since.to_string());
         let dial = match self.identity.layer {
             Layer::Base => dial,
             Layer::Extended => dial.extended(),
         };
         match dial.try_connect().await {
-            Ok(client) => Some(client),
+            Ok(client) => {
+                let since = Some(self.since);
+                self.record(Event::Connected { since });
+                if let Some(until_us) = until_us {
+                    self.record(Event::Granted { until_us });
+                }
+                Some(client)
+            }
             Err(_) => {
                 self.gateway += 1;
                 None
             }
         }
+    }
+
+    /// A fresh one, and until when it is good if that is soon.
+    fn token(&self) -> (String, Option<u64>) {
+        let claims = Claims::of(&self.identity.user);
+        if !self.identity.is_guest {
+            return (claims.sign(SECRET), None);
+        }
+        // The claim has whole seconds.
+        let until_us = self.shared().witness.now_us() + GUEST_SECONDS * 1_000_000;
+        let claims = claims.with("exp", unix_now() + GUEST_SECONDS);
+        (claims.sign(SECRET), Some(until_us))
     }
 
     async fn back_off(&mut self) {
@@ -197,8 +238,6 @@ impl Member {
     }
 
     async fn session(&mut self, client: Client) -> End {
-        let since = Some(self.since);
-        self.record(Event::Connected { since });
         self.outbox.reconnected(Instant::now());
         self.closed_with = None;
         self.move_at = None;
@@ -276,9 +315,41 @@ impl Member {
         if order == Order::Talk {
             self.outbox.make(Instant::now());
         }
-        if self.shared().live {
+        let is_live = self.shared().live;
+        if is_live {
             self.offer(client).await;
         }
+        if is_live && self.identity.lively && self.lively_at <= Instant::now() {
+            self.be_lively(order, client).await;
+        }
+    }
+
+    /// Types, reads, or fetches a page.
+    async fn be_lively(&mut self, order: Order, client: &Client) {
+        let pause_ms = LIVELY_MS / 2 + random_below(LIVELY_MS);
+        self.lively_at = Instant::now() + Duration::from_millis(pause_ms);
+        if self.newest > self.read {
+            self.read = self.newest;
+            self.record(Event::Reads { up_to: self.newest });
+            let ids = [self.newest.id.to_string()];
+            client
+                .send(json!({"action": "read", "message_ids": ids}))
+                .await;
+        }
+        if order == Order::Watch {
+            return;
+        }
+        if order == Order::Talk && random_below(2) == 0 {
+            self.record(Event::Types);
+            client
+                .send(json!({"action": "typing", "is_typing": true}))
+                .await;
+        }
+        let asked_us = self.shared().witness.now_us();
+        client
+            .send(json!({"action": "fetch_messages", "limit": PAGE,
+                "request_id": asked_us.to_string()}))
+            .await;
     }
 
     async fn offer(&mut self, client: &Client) {
@@ -286,6 +357,7 @@ impl Member {
         self.shared().sends += offers.len() as u64;
         for offer in offers {
             let name = offer.name;
+            self.record(Event::Offered { name: name.clone() });
             let action = match offer.what {
                 What::Message => json!({"action": "send_message", "content": name,
                     "local_id": name, "retry": offer.retry}),
@@ -332,17 +404,78 @@ impl Member {
                 let position = place(&frame["message_id"]);
                 self.record(Event::Failed { position });
             }
-            // Who reads history at the end comes and goes.
-            "user_status" if frame["status"] == "offline" && frame["user_id"] != READER => {
-                self.shared().offline_seen += 1;
+            "messages_fetched" => self.on_page(frame),
+            kind @ ("message.status" | "user_status" | "typing" | "read" | "receipts")
+                if self.identity.lively =>
+            {
+                self.on_ephemeral(kind, frame);
             }
+            "user_status" => self.count_offline(frame),
             _ => {}
+        }
+    }
+
+    fn on_page(&self, frame: &Value) {
+        let asked = frame["request_id"].as_str().unwrap_or_default();
+        let rows = frame["messages"].as_array().into_iter().flatten();
+        self.record(Event::Paged {
+            asked_us: asked.parse().expect("the server repeats what it was asked"),
+            ids: rows.map(|row| place(&row["id"])).collect(),
+        });
+    }
+
+    /// Who reads history at the end comes and goes.
+    fn count_offline(&self, frame: &Value) {
+        if frame["status"] == "offline" && frame["user_id"] != READER {
+            self.shared().offline_seen += 1;
+        }
+    }
+
+    fn on_ephemeral(&self, kind: &str, frame: &Value) {
+        let user = || frame["user_id"].as_str().unwrap_or_default().to_owned();
+        match kind {
+            "message.status" => self.record(Event::Status {
+                message: place(&frame["message_id"]),
+                is_read: frame["status"] == "read",
+            }),
+            "user_status" => {
+                self.count_offline(frame);
+                let is_online = frame["status"] == "online";
+                let user = user();
+                self.record(Event::Presence { user, is_online });
+            }
+            "typing" => {
+                let is_typing = frame["is_typing"] == true;
+                let user = user();
+                self.record(Event::Typing { user, is_typing });
+            }
+            "read" if user() != self.identity.user => {
+                let ids = frame["message_ids"].as_array().into_iter().flatten();
+                self.record(Event::ReadBy {
+                    user: user(),
+                    up_to: ids.map(place).max().unwrap_or_default(),
+                });
+            }
+            _ => self.on_receipts(frame),
+        }
+    }
+
+    fn on_receipts(&self, frame: &Value) {
+        let read = frame["read"].as_object().into_iter().flatten();
+        for (user, id) in read.filter(|(user, _)| **user != self.identity.user) {
+            let delivered = &frame["delivered"][user];
+            self.record(Event::Cursor {
+                user: user.clone(),
+                read: Some(place(id)),
+                delivered: (!delivered.is_null()).then(|| place(delivered)),
+            });
         }
     }
 
     fn on_message(&mut self, frame: &Value) {
         let message = &frame["message"];
         let told = told(message);
+        self.newest = self.newest.max(told.position);
         let own = told.sender == self.identity.user;
         let repeated = own && self.outbox.is_repeated(&told.content);
         if own {
@@ -394,13 +527,14 @@ impl Member {
         let pause = frame["retry_after_ms"].as_u64().map(Duration::from_millis);
         let again = Instant::now() + pause.unwrap_or(UNKNOWN_PAUSE);
         self.shared().refusal = Some(frame.clone());
+        let code = frame["code"].as_str().unwrap_or_default().to_owned();
         if frame["retryable"] == true {
+            self.record(Event::PutOff { name: None, code });
             self.outbox.offer_changes_again(again);
             self.shared().put_off += 1;
         } else {
             self.outbox.changes_refused(again);
-            let code = frame["code"].as_str().unwrap_or_default().to_owned();
-            self.record(Event::Refused { code });
+            self.record(Event::Refused { name: None, code });
         }
         self.share_unanswered();
     }
@@ -408,15 +542,17 @@ impl Member {
     fn on_failed(&mut self, frame: &Value) {
         let content = frame["local_id"].as_str().unwrap_or_default();
         self.shared().refusal = Some(frame.clone());
+        let code = frame["code"].as_str().unwrap_or_default().to_owned();
+        let name = Some(content.to_owned());
         if frame["retryable"] == true {
+            self.record(Event::PutOff { name, code });
             let pause = frame["retry_after_ms"].as_u64().map(Duration::from_millis);
             let again = Instant::now() + pause.unwrap_or(UNKNOWN_PAUSE);
             self.outbox.offer_again(content, again);
             self.shared().put_off += 1;
         } else {
             self.outbox.give_up(content);
-            let code = frame["code"].as_str().unwrap_or_default().to_owned();
-            self.record(Event::Refused { code });
+            self.record(Event::Refused { name, code });
         }
     }
 
@@ -442,6 +578,7 @@ impl Member {
     fn on_resync(&mut self, frame: &Value) {
         let lost_after = place(&frame["lost_after"]);
         self.since = lost_after;
+        self.newest = self.newest.min(lost_after);
         self.shared().reached = lost_after;
         let epoch = frame["epoch"].as_u64();
         self.outbox.fell_back(epoch, lost_after, Instant::now());
@@ -452,7 +589,7 @@ impl Member {
     // --- the recording ---
 
     fn record(&self, event: Event) {
-        self.shared().events.push(event);
+        self.shared().witness.record(event);
     }
 
     fn share_unanswered(&self) {

@@ -5,19 +5,25 @@
 //! is broken meanwhile. Half of them speak the base layer and half the extended one, and each
 //! conversation has both on every gateway.
 
-pub mod checker;
 mod directory;
 pub mod history;
 mod member;
 mod outbox;
-pub mod recording;
+mod witness;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex},
+    fs::File,
+    io::{BufWriter, Write},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
+pub use parlance_checker::recording;
+use parlance_checker::{Violation, check, file, report::describe};
 use parlance_protocol::Position;
 use tokio::{
     sync::watch,
@@ -27,20 +33,21 @@ use tokio::{
 
 pub use self::directory::Directory;
 use self::{
-    checker::{Fault, Promise, check},
     member::{Identity, Member, Order, State},
-    recording::{Conversation, Event, Layer, Recording},
+    recording::{
+        Conversation, Event, Fault, Layer, Probe, Promise, Reading, Recording, Run, Sample,
+    },
+    witness::Witness,
 };
-use crate::{
-    server::{SECRET, locked},
-    tokens::Claims,
-};
+use crate::server::locked;
 
 /// Clients of each layer on each gateway, in each conversation.
 const OF_A_KIND: usize = 1;
 /// How long clients may take to come back, to send again and to hear everything.
 const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
+/// What is shown of others may be wrong for 20 s. Only who watches longer can say that it is right.
+const WATCHED: Duration = Duration::from_secs(23);
 
 /// How much is said.
 #[derive(Debug, Clone)]
@@ -53,6 +60,10 @@ pub struct Plan {
     pub sends_per_second: u32,
     /// Whether every third is edited, and every sixth deleted then.
     pub changes: bool,
+    /// Whether clients also type, read and fetch pages, one in each conversation has tokens that run out
+    /// soon, and what they see of each other is judged by the clock. Everything that is broken must be
+    /// told by [`Traffic::fault_begins`] then.
+    pub lively: bool,
 }
 
 /// Clients that talk until they are told to finish.
@@ -63,6 +74,11 @@ pub struct Traffic {
     orders: watch::Sender<Order>,
     tasks: JoinSet<()>,
     began: Instant,
+    lively: bool,
+    faults: Vec<Fault>,
+    probes: Vec<Probe>,
+    samples: Vec<Sample>,
+    readings: Vec<(String, Reading)>,
 }
 
 #[derive(Debug)]
@@ -115,6 +131,11 @@ impl Traffic {
             orders,
             tasks: JoinSet::new(),
             began: Instant::now(),
+            lively: plan.lively,
+            faults: Vec::new(),
+            probes: Vec::new(),
+            samples: Vec::new(),
+            readings: Vec::new(),
         };
         for number in 0..clients {
             let (room, seat) = (number / per_conversation, number % per_conversation);
@@ -122,7 +143,6 @@ impl Traffic {
             traffic.add(
                 Identity {
                     conversation: format!("{}c{room}", plan.name),
-                    token: Claims::of(&user).sign(SECRET),
                     user,
                     layer: match seat / gateways % 2 {
                         0 => Layer::Base,
@@ -130,6 +150,8 @@ impl Traffic {
                     },
                     home: seat % gateways,
                     changes: plan.changes,
+                    lively: plan.lively,
+                    is_guest: plan.lively && seat == 0,
                 },
                 period,
             );
@@ -140,8 +162,60 @@ impl Traffic {
         traffic
     }
 
+    // --- what a recording has beside what clients saw ---
+
+    /// µs on the clock of the recording.
+    #[must_use]
+    pub fn now_us(&self) -> u64 {
+        let elapsed = self.began.elapsed().as_micros();
+        u64::try_from(elapsed).expect("a run of less than 500,000 years")
+    }
+
+    /// Something is broken from now on. Gives its number for [`Traffic::fault_ends`].
+    pub fn fault_begins(&mut self, name: &str) -> usize {
+        self.faults.push(Fault {
+            name: name.to_owned(),
+            begun_us: self.now_us(),
+            ended_us: u64::MAX,
+        });
+        self.faults.len() - 1
+    }
+
+    /// It is mended.
+    pub fn fault_ends(&mut self, number: usize) {
+        self.faults[number].ended_us = self.now_us();
+    }
+
+    /// Something that had to happen soon, since then on the clock of the recording.
+    pub fn probe(&mut self, what: &str, began_us: u64, within: Duration) {
+        self.probes.push(Probe {
+            what: what.to_owned(),
+            began_us,
+            took_us: self.now_us() - began_us,
+            within_us: u64::try_from(within.as_micros()).expect("a few minutes"),
+        });
+    }
+
+    /// What a process uses now.
+    pub fn sample(&mut self, process: &str, rss_bytes: u64, descriptors: u64) {
+        self.samples.push(Sample {
+            process: process.to_owned(),
+            at_us: self.now_us(),
+            rss_bytes,
+            descriptors,
+        });
+    }
+
+    /// What somebody else read of a conversation at the end.
+    pub fn reading(&mut self, conversation: &str, reading: Reading) {
+        self.readings.push((conversation.to_owned(), reading));
+    }
+
     fn add(&mut self, identity: Identity, period: Duration) {
-        let state = Arc::new(Mutex::new(State::default()));
+        let state = Arc::new(Mutex::new(State {
+            witness: Witness::since(self.began),
+            ..State::default()
+        }));
         let member = Member::new(
             identity.clone(),
             self.directory.clone(),
@@ -190,7 +264,24 @@ impl Traffic {
     }
 
     /// As [`Traffic::finish`]; gives the recording, too, for more that could be judged.
-    pub async fn finish_recorded(mut self, promise: Promise) -> (Figures, Recording) {
+    pub async fn finish_recorded(self, promise: Promise) -> (Figures, Recording) {
+        let (figures, recording, violations) = self.judge(promise, SETTLED_WITHIN / 2).await;
+        assert!(
+            violations.is_empty(),
+            "{}\n{}",
+            kept(&recording),
+            describe(&recording, &violations)
+        );
+        (figures, recording)
+    }
+
+    /// As [`Traffic::finish_recorded`], and gives what must not be, and is still so after a while, instead
+    /// of a panic.
+    pub async fn judge(
+        mut self,
+        promise: Promise,
+        patience: Duration,
+    ) -> (Figures, Recording, Vec<Violation>) {
         let seconds = self.began.elapsed().as_secs_f64();
         self.orders.send_replace(Order::Finish);
         let hushed = Instant::now();
@@ -200,24 +291,27 @@ impl Traffic {
         self.wait("all that was acknowledged to be told of as stored", stored)
             .await;
         let stored_seconds = hushed.elapsed().as_secs_f64();
-        let give_up = Instant::now() + SETTLED_WITHIN / 2;
-        let recording = loop {
-            let recording = self.recording().await;
-            let faults = check(&recording, promise);
-            let behind = self.behind(&recording);
-            if faults.is_empty() && behind.is_empty() {
-                break recording;
-            }
+        if self.lively {
+            self.orders.send_replace(Order::Watch);
+            sleep(WATCHED).await;
+        }
+        let give_up = Instant::now() + patience;
+        let (recording, violations) = loop {
+            let recording = self.recording(promise).await;
+            let violations = check(&recording);
+            let is_right = violations.is_empty() && self.behind(&recording).is_empty();
             // What a gateway restores takes a while; everything else stays wrong.
-            assert!(
-                Instant::now() < give_up,
-                "{} faults, {} clients behind: {behind:?}\n{}",
-                faults.len(),
-                behind.len(),
-                listed(&faults)
-            );
+            if is_right || Instant::now() > give_up {
+                break (recording, violations);
+            }
             sleep(POLL * 5).await;
         };
+        let behind = self.behind(&recording);
+        assert!(
+            !violations.is_empty() || behind.is_empty(),
+            "{}\nclients that have not seen the newest message: {behind:?}",
+            kept(&recording)
+        );
         let mut figures = self.figures(&recording, seconds);
         figures.stored_seconds = stored_seconds;
         figures.healed_seconds = hushed.elapsed().as_secs_f64();
@@ -225,10 +319,10 @@ impl Traffic {
         while let Some(ended) = self.tasks.join_next().await {
             ended.expect("a client does not panic");
         }
-        (figures, recording)
+        (figures, recording, violations)
     }
 
-    async fn recording(&self) -> Recording {
+    async fn recording(&self, promise: Promise) -> Recording {
         let mut conversations: Vec<Conversation> = Vec::new();
         for client in &self.clients {
             let name = &client.identity.conversation;
@@ -236,6 +330,7 @@ impl Traffic {
                 conversations.push(Conversation {
                     name: name.clone(),
                     history: history::read(&self.directory, name).await,
+                    readings: self.readings_of(name),
                     members: Vec::new(),
                 });
             }
@@ -243,13 +338,36 @@ impl Traffic {
             conversation.members.push(recording::Member {
                 user: client.identity.user.clone(),
                 layer: client.identity.layer,
-                events: locked(&client.state).events.clone(),
+                events: locked(&client.state).witness.seen().to_vec(),
             });
         }
         for conversation in &mut conversations {
             conversation.name_deleted();
         }
-        Recording { conversations }
+        let now_us = self.now_us();
+        let ended = |fault: &Fault| Fault {
+            ended_us: fault.ended_us.min(now_us),
+            ..fault.clone()
+        };
+        Recording {
+            run: Run {
+                promise,
+                timed: self.lively,
+                ended_us: now_us,
+            },
+            conversations,
+            faults: self.faults.iter().map(ended).collect(),
+            probes: self.probes.clone(),
+            samples: self.samples.clone(),
+        }
+    }
+
+    fn readings_of(&self, conversation: &str) -> Vec<Reading> {
+        let of = self
+            .readings
+            .iter()
+            .filter(|(name, _)| name == conversation);
+        of.map(|(_, reading)| reading.clone()).collect()
     }
 
     /// Clients that are not done with everything.
@@ -294,7 +412,7 @@ impl Traffic {
         let seen = |fits: fn(&Event) -> bool| {
             let members = rooms.clone().flat_map(|room| &room.members);
             let events = members.flat_map(|member| &member.events);
-            events.filter(|event| fits(event)).count()
+            events.filter(|seen| fits(&seen.event)).count()
         };
         Figures {
             seconds,
@@ -358,7 +476,19 @@ impl fmt::Display for Figures {
     }
 }
 
-fn listed(faults: &[Fault]) -> String {
-    let lines: Vec<String> = faults.iter().take(20).map(Fault::to_string).collect();
-    lines.join("\n")
+/// Where a recording lies that shows something wrong.
+fn kept(recording: &Recording) -> String {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("parlance-history-{}-{number}.jsonl", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let written = File::create(&path).and_then(|file| {
+        let mut file = BufWriter::new(file);
+        file::write(recording, &mut file)?;
+        file.flush()
+    });
+    match written {
+        Ok(()) => format!("parlance check {}", path.display()),
+        Err(error) => format!("the history cannot be kept in {}: {error}", path.display()),
+    }
 }
