@@ -174,6 +174,26 @@ fn everybody_who_is_cut_gets_everything_missed_once_and_in_order() {
 }
 
 #[test]
+fn after_a_reconnect_storm_all_are_back_with_everything_that_they_missed() {
+    let server = unlimited().set("limits.pre_auth", "128").start();
+    let dialect = own(&server);
+    let load = Resume {
+        rooms: 40,
+        members: 50,
+        missed: 20,
+        arrival: Arrival::Backoff,
+        content_bytes: 64,
+    };
+    let report = resume::run(&target(&server, &dialect), &load, &mut Control::default()).unwrap();
+    // That some are turned away at first is as it should be; no other end of a connection is.
+    assert!(report.is_right() && report.errors.is_empty(), "{report}");
+    assert_eq!((report.ended, report.units), (Ended::Complete, 2_000));
+    assert_eq!(report.times("handshake").unwrap().len(), 2_000);
+    assert!(report.processes[0].peak_bytes.is_some());
+    parlance_testkit::report(&report.to_string());
+}
+
+#[test]
 fn pages_of_a_history_are_whole_wherever_they_are() {
     let server = unlimited().start();
     for (which, pace, conversations) in [

@@ -33,6 +33,8 @@ pub(crate) struct Connection {
     pub(crate) stream: Option<TcpStream>,
     /// When it was begun last.
     pub(crate) opened: Instant,
+    /// When its last upgrade was answered.
+    pub(crate) upgraded_at: Instant,
     /// The message that its next upgrade resumes behind.
     pub(crate) since: Option<u64>,
     /// Whether something was appended to `unsent` since it was last flushed.
@@ -83,6 +85,7 @@ impl Connection {
             stage: Stage::Closed,
             stream: None,
             opened: Instant::now(),
+            upgraded_at: Instant::now(),
             since: None,
             is_dirty: false,
             step: 0,
@@ -217,6 +220,7 @@ impl Connection {
 
     fn upgraded(&mut self, dialect: &dyn Dialect, on: &mut dyn FnMut(What)) {
         self.stage = Stage::Joining;
+        self.upgraded_at = Instant::now();
         self.greet(dialect);
         if dialect.joined_by_upgrade() {
             self.stage = Stage::Joined;

@@ -14,7 +14,7 @@ use std::{
 
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::{
     connection::{Connection, Stage, What},
@@ -120,15 +120,26 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
-    /// As [`Engine::open`], to resume behind the message with this id.
-    pub(crate) fn open_since(&mut self, index: usize, since: Option<u64>) -> io::Result<()> {
+    /// From now on its upgrades resume behind the message with this id.
+    pub(crate) fn set_since(&mut self, index: usize, since: Option<u64>) {
         self.connections[index].since = since;
-        self.open(index)
     }
 
-    /// Closes a connection without a word, as a lost network does.
+    /// How long its last upgrade took, from the first packet to the answer.
+    pub(crate) fn handshake(&self, index: usize) -> Duration {
+        let connection = &self.connections[index];
+        connection
+            .upgraded_at
+            .saturating_duration_since(connection.opened)
+    }
+
+    /// Ends a connection without a word, by a reset.
     pub(crate) fn cut(&mut self, index: usize) {
         let connection = &mut self.connections[index];
+        if let Some(stream) = &connection.stream {
+            // Without it there is an orderly end, and the port is of no use for a minute.
+            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
         self.joined -= usize::from(connection.stage == Stage::Joined);
         connection.close();
     }

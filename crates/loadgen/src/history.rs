@@ -9,6 +9,7 @@ use std::{
 };
 
 use crate::{
+    chance::Chance,
     connection::What,
     dialect::PageAt,
     engine::{Engine, Incident},
@@ -168,7 +169,7 @@ struct Run<'a> {
     pages: u64,
     page: Times,
     verdict: Verdict,
-    chance: u64,
+    chance: Chance,
     errors: BTreeMap<String, u64>,
     lost: BTreeMap<String, u64>,
     ended: Ended,
@@ -193,7 +194,7 @@ impl<'a> Run<'a> {
             pages: 0,
             page: times("page"),
             verdict: Verdict::default(),
-            chance: 1,
+            chance: Chance(1),
             errors: BTreeMap::new(),
             lost: BTreeMap::new(),
             ended: Ended::Complete,
@@ -297,22 +298,13 @@ impl<'a> Run<'a> {
         let up_to = match self.load.which {
             Which::Newest => all,
             Which::Oldest => rows,
-            Which::Random => rows + self.draw() % (all - rows + 1),
+            Which::Random => rows + self.chance.draw() % (all - rows + 1),
         };
         let ids = &self.written[room].ids;
         let id = |place: u64| ids.get(usize::try_from(place).ok()?).copied();
         let at = id(up_to).map_or(PageAt::Newest, PageAt::Before);
         let end = |place| id(place).unwrap_or(0);
         (at, (end(up_to - 1), end(up_to - rows)))
-    }
-
-    /// A number by chance; the same ones in every run (splitmix64).
-    fn draw(&mut self) -> u64 {
-        self.chance = self.chance.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.chance;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
     }
 
     fn take(&mut self, inbox: &mut Vec<Incident>) {

@@ -22,6 +22,7 @@ pub mod resume;
 pub mod send;
 pub mod storm;
 
+mod chance;
 mod connection;
 mod engine;
 mod error;

@@ -75,6 +75,53 @@ fn read<T>(
     processes.iter().map(one).collect()
 }
 
+/// The resident memory of processes at its highest, as far as it is looked at.
+pub(crate) struct Memory<'a> {
+    processes: &'a [Watched],
+    peak_bytes: Vec<u64>,
+    looked: Instant,
+}
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(100);
+
+impl<'a> Memory<'a> {
+    pub(crate) fn of(processes: &'a [Watched]) -> Self {
+        Self {
+            processes,
+            peak_bytes: vec![0; processes.len()],
+            looked: Instant::now(),
+        }
+    }
+
+    /// Looks, if it is time. Cheap enough for every turn.
+    pub(crate) fn look(&mut self) -> Result<(), LoadError> {
+        if self.looked.elapsed() >= LOOK {
+            self.looked = Instant::now();
+            let now_bytes = resident(self.processes)?;
+            for (peak, bytes) in self.peak_bytes.iter_mut().zip(now_bytes) {
+                *peak = bytes.max(*peak);
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`used`], with the peaks.
+    pub(crate) fn used(
+        &self,
+        cpu: &[Duration],
+        before_bytes: &[u64],
+        after_bytes: &[u64],
+    ) -> Vec<Used> {
+        let mut all = used(self.processes, cpu, before_bytes, after_bytes);
+        for (used, peak) in all.iter_mut().zip(&self.peak_bytes) {
+            let ends = used.before_bytes.max(used.after_bytes);
+            used.peak_bytes = Some(ends.max(*peak));
+        }
+        all
+    }
+}
+
 /// What each process used, for the report.
 pub(crate) fn used(
     processes: &[Watched],
@@ -87,6 +134,7 @@ pub(crate) fn used(
         cpu: cpu[index],
         before_bytes: before_bytes[index],
         after_bytes: after_bytes[index],
+        peak_bytes: None,
     };
     processes.iter().enumerate().map(one).collect()
 }

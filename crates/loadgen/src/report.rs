@@ -61,6 +61,8 @@ pub struct Used {
     pub before_bytes: u64,
     /// And with all connections, in bytes.
     pub after_bytes: u64,
+    /// The most in between, where a workload looks at it; `before_bytes` is from its beginning then.
+    pub peak_bytes: Option<u64>,
 }
 
 /// How long something took, in microseconds.
@@ -238,6 +240,7 @@ impl Used {
             "cpu_s": self.cpu.as_secs_f64(),
             "resident_before_bytes": self.before_bytes,
             "resident_after_bytes": self.after_bytes,
+            "resident_peak_bytes": self.peak_bytes,
         })
     }
 }
@@ -299,6 +302,12 @@ impl Report {
             let cost =
                 format!("{each:.2} us per {unit}, {busy:.2} cores; {resident:.1} MB resident");
             lines.push((format!("{} CPU", used.label), cost));
+            if let Some(peak) = used.peak_bytes {
+                let [before, peak, after] =
+                    [used.before_bytes, peak, used.after_bytes].map(|bytes| bytes as f64 / 1e6);
+                let memory = format!("{before:.1} before, {peak:.1} at most, {after:.1} after");
+                lines.push((format!("{} memory, MB", used.label), memory));
+            }
         }
         if let Some(hold) = &self.hold {
             if let Some(bytes) = self.bytes_per_connection() {

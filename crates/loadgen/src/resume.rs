@@ -14,12 +14,12 @@ use crate::{
     engine::{Engine, Incident},
     error::LoadError,
     fill::{Fill, Written, fill},
-    meter::{Meter, note, resident, times, used},
+    meter::{Memory, Meter, note, resident, times},
     opening::{Arrival, Opener, Outcome, open_all},
     order::{Follower, Seen, Verdict},
     progress::Teller,
     report::{Ended, Report, Times},
-    target::{Control, Target},
+    target::{Control, Target, Watched},
     traffic::{check_shape, count, seats},
 };
 
@@ -54,10 +54,10 @@ pub fn run(
 ) -> Result<Report, LoadError> {
     check_shape(load.rooms, load.members)?;
     load.arrival.check()?;
-    let before_bytes = resident(&target.processes)?;
     let engine = Engine::new(target, seats(load.rooms, load.members + 1))?;
-    let mut run = Run::new(engine, load);
+    let mut run = Run::new(engine, load, &target.processes);
     let is_ready = run.prepare(control)?;
+    let before_bytes = resident(&target.processes)?;
     let meter = Meter::start(&target.processes)?;
     if is_ready {
         run.come_back(control)?;
@@ -75,16 +75,22 @@ pub fn run(
         messages: run.load.missed * run.load.rooms as u64,
         elapsed: spent.elapsed,
         connections: run.engine.joined(),
-        processes: used(&target.processes, &spent.cpu, &before_bytes, &after_bytes),
+        processes: run.memory.used(&spent.cpu, &before_bytes, &after_bytes),
         generator_cpu: spent.own_cpu,
-        times: vec![run.resumed, run.joined],
+        times: vec![run.resumed, run.joined, run.handshake],
         verdict,
-        refused: BTreeMap::new(),
+        refused: run.turned_away,
         errors: run.errors,
         lost: run.lost,
         hold: None,
         ended: run.ended,
     })
+}
+
+/// Whether the server has said that it does not take this one now, and the client tries again.
+fn is_planned(why: &str, outcome: &Option<Outcome>) -> bool {
+    let is_tried_again = matches!(outcome, Some(Outcome::Again));
+    is_tried_again && matches!(why, "HTTP 503" | "1012" | "1013")
 }
 
 /// A member that is cut.
@@ -100,6 +106,11 @@ struct Run<'a> {
     load: &'a Resume,
     content: String,
     writers: Vec<usize>,
+    /// From a member's last first packet to the answer of the upgrade.
+    handshake: Times,
+    /// Attempts that the server turned away for the time being, by status or close code.
+    turned_away: BTreeMap<String, u64>,
+    memory: Memory<'a>,
     /// By connection; of writers, too, so that indexes agree.
     members: Vec<Member>,
     /// The message that everybody has before they are cut, room by room.
@@ -118,7 +129,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(engine: Engine<'a>, load: &'a Resume) -> Self {
+    fn new(engine: Engine<'a>, load: &'a Resume, watched: &'a [Watched]) -> Self {
         let now = Instant::now();
         let member = |_| Member {
             follower: Follower::default(),
@@ -139,6 +150,9 @@ impl<'a> Run<'a> {
             written: Vec::new(),
             resumed: times("resume"),
             joined: times("join"),
+            handshake: times("handshake"),
+            turned_away: BTreeMap::new(),
+            memory: Memory::of(watched),
             duplicate: 0,
             differently_ordered: 0,
             is_cut: false,
@@ -214,6 +228,9 @@ impl<'a> Run<'a> {
         let since = |index| (index, self.since[self.engine.seat(index).room]);
         let waiting: Vec<_> = self.cut_ones().into_iter().map(since).collect();
         let all = waiting.len() as u64;
+        for (index, since) in &waiting {
+            self.engine.set_since(*index, *since);
+        }
         let mut opener = Opener::new(self.load.arrival, waiting);
         self.last_news = Instant::now();
         let mut inbox = Vec::new();
@@ -223,8 +240,9 @@ impl<'a> Run<'a> {
             for incident in inbox.drain(..) {
                 self.take(&incident, opener.saw(&incident));
             }
+            self.memory.look()?;
             let back = self.resumed.us.len();
-            let trouble = [&self.errors, &self.lost];
+            let trouble = [&self.errors, &self.lost, &self.turned_away];
             let joined = self.engine.joined();
             self.teller
                 .tell(control, "coming back", "resume", back, joined, &trouble);
@@ -242,8 +260,11 @@ impl<'a> Run<'a> {
     fn take(&mut self, incident: &Incident, outcome: Option<Outcome>) {
         let index = incident.connection;
         match &incident.what {
-            What::Message { name, .. } => self.take_message(index, *name, incident.at),
+            What::Message { name, id } => {
+                self.take_message(index, (*name, *id), incident.at);
+            }
             What::Error { code } => count(&mut self.errors, code),
+            What::Lost { why } if is_planned(why, &outcome) => count(&mut self.turned_away, why),
             What::Lost { why } => count(&mut self.lost, why),
             What::Joined | What::Acked { .. } | What::Refused { .. } | What::Page { .. } => {}
         }
@@ -252,6 +273,8 @@ impl<'a> Run<'a> {
             member.has_joined = true;
             member.due = due;
             note(&mut self.joined, due, incident.at);
+            let handshake = self.engine.handshake(index);
+            note(&mut self.handshake, incident.at - handshake, incident.at);
             self.last_news = incident.at;
         }
         let has_all = member.follower.count() == self.load.missed;
@@ -261,7 +284,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn take_message(&mut self, index: usize, name: u64, at: Instant) {
+    fn take_message(&mut self, index: usize, (name, id): (u64, u64), at: Instant) {
         let room = self.engine.seat(index).room;
         if self.writers[room] == index {
             return;
@@ -270,6 +293,7 @@ impl<'a> Run<'a> {
         let place = name.checked_sub(2);
         let place = place.and_then(|place| usize::try_from(place).ok());
         let rank = place.and_then(|place| self.written[room].ranks.get(place));
+        self.engine.set_since(index, Some(id));
         let Some(rank @ 1..) = rank.copied() else {
             // What it had before it was cut.
             self.duplicate += 1;

@@ -312,6 +312,7 @@ impl Storm {
 #[command(after_help = "Examples:
   parlance bench resume --missed 200
   parlance bench resume --rooms 100 --members 20 --rate 500
+  parlance bench resume --backoff --rooms 100 --members 20 --server-pid 4711
 
 Beside the members that are cut, each conversation has one that stays and writes.")]
 pub(crate) struct Resume {
@@ -333,18 +334,31 @@ pub(crate) struct Resume {
     #[command(flatten)]
     arriving: Arriving,
 
+    /// A reconnect storm: let each come back by itself instead, half a second to a second after the cut,
+    /// and again after pauses that double up to 20 s
+    #[arg(long, conflicts_with_all = ["concurrency", "rate"])]
+    backoff: bool,
+
     #[command(flatten)]
     content: Content,
 }
 
 impl Resume {
+    fn arrival(&self) -> Arrival {
+        if self.backoff {
+            Arrival::Backoff
+        } else {
+            self.arriving.arrival()
+        }
+    }
+
     /// The load, on so many conversations of so many members, their writers among them.
     pub(super) fn load(&self, rooms: usize, members: usize) -> resume::Resume {
         resume::Resume {
             rooms,
             members: members.saturating_sub(1),
             missed: self.missed,
-            arrival: self.arriving.arrival(),
+            arrival: self.arrival(),
             content_bytes: self.content.bytes(),
         }
     }
