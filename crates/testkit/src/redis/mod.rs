@@ -22,11 +22,7 @@ use std::{
 
 use tempfile::TempDir;
 
-pub use self::{
-    cluster::Cluster,
-    sentinel::Pair,
-    tap::{Caught, Tap},
-};
+pub use self::{cluster::Cluster, sentinel::Pair, tap::Tap};
 use self::{
     process::{Process, StartFailure},
     resp::{Connection, Login, Value},
