@@ -17,6 +17,7 @@ pub mod redis;
 pub mod relay;
 pub mod server;
 pub mod store;
+pub mod stored;
 pub mod tokens;
 pub mod traffic;
 
