@@ -12,6 +12,7 @@ pub mod cql;
 pub mod dial;
 pub mod fleet;
 pub mod frames;
+pub mod nemesis;
 pub mod ports;
 pub mod redis;
 pub mod relay;

@@ -296,6 +296,24 @@ impl Caught {
     }
 }
 
+impl Counts {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            dials: self.dials + other.dials,
+            refused: self.refused + other.refused,
+            ended: self.ended + other.ended,
+            cut: self.cut + other.cut,
+            pushes_lost: self.pushes_lost + other.pushes_lost,
+            swallowed_bytes: self.swallowed_bytes + other.swallowed_bytes,
+            messages: self.messages + other.messages,
+            put_off: self.put_off + other.put_off,
+            resyncs: self.resyncs + other.resyncs,
+        }
+    }
+}
+
 impl Tally {
     fn counts(&self) -> Counts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
