@@ -94,7 +94,10 @@ impl Pair {
 
     /// `kill -9` to the primary, and starts it again before the sentinels replace it.
     pub fn restart_primary(&mut self) {
-        self.servers[self.primary].restart();
+        let primary = &mut self.servers[self.primary];
+        // A promoted one was started as a replica.
+        primary.reconfigure(|lines| lines.retain(|line| !line.starts_with("replicaof")));
+        primary.restart();
         self.follow_sentinels();
         self.wait_for_replica();
     }
