@@ -2,7 +2,7 @@
 //! left: three gateways, two persisters, a watched pair of Redis servers, a store, and relays between
 //! all of them.
 //!
-//! Used by `make chaos` and by the test of the same name. What is promised is the same for the whole
+//! Used by `make chaos`. What is promised is the same for the whole
 //! plan: sends are acknowledged when two servers have them, so nothing acknowledged is lost or gets
 //! another id. Whether a fault bit is counted by the relays, since the clients themselves are judged
 //! by what they were told and not by what was done to them.
