@@ -113,6 +113,13 @@ autobahn: ## frames against the Autobahn test suite; needs CPython 2.7; pass opt
 	$(call step,echo,cargo build --locked -p parlance-gateway --features echo --example echo)
 	$(call step,autobahn,tests/autobahn/run.py "$$(.ci/target-dir)/debug/examples/echo" "$$(.ci/target-dir)/autobahn" $(ARGS))
 
+# Everything in release: the load is the point, and a debug build of the clients would be most of it.
+.PHONY: chaos
+chaos: ## break everything under load for MINUTES=5; SEED=number repeats a plan
+	$(call step,build,cargo build --release --locked -p parlance -p parlance-tests --bin parlance --bin chaos)
+	$(call step,chaos,export PARLANCE_BIN="$$(.ci/target-dir)/release/parlance"; seed=$(or $(SEED),$$RANDOM); \
+		"$$(.ci/target-dir)/release/chaos" "$$seed" $(or $(MINUTES),5) "$$(.ci/target-dir)/chaos/$$seed")
+
 .PHONY: fuzz
 fuzz: ## fuzz each target for SECONDS=60; TARGET=name for one; needs cargo-fuzz
 	.ci/fuzz $(or $(SECONDS),60) $(TARGET)

@@ -9,7 +9,7 @@ use std::process::Stdio;
 
 use parlance_testkit::{
     dial::DEADLINE,
-    proxy::Proxy,
+    relay::{Framing, Relay},
     server::{Parlance, binary},
 };
 use serde_json::{Value, json};
@@ -143,7 +143,7 @@ async fn lines_of_a_script_are_said_in_order_and_an_edit_waits_for_its_message()
 #[tokio::test]
 async fn what_is_typed_while_the_server_is_away_is_sent_once() {
     let mut server = Parlance::start();
-    let proxy = Proxy::to(server.address()).await;
+    let proxy = Relay::to(Framing::Opaque, server.address()).await;
     let mut ann = Chat::start(&server, &url(proxy.address()), "train", "ann");
     ann.expect("you are ann").await;
     ann.enter("before").await;

@@ -12,11 +12,13 @@ pub mod cql;
 pub mod dial;
 pub mod fleet;
 pub mod frames;
+pub mod nemesis;
 pub mod ports;
-pub mod proxy;
 pub mod redis;
+pub mod relay;
 pub mod server;
 pub mod store;
+pub mod stored;
 pub mod tokens;
 pub mod traffic;
 

@@ -5,18 +5,13 @@ use std::time::{Duration, Instant};
 use parlance_testkit::{
     cql::Cql,
     fleet::{Fleet, Recoveries, unlimited},
-    redis::{self, PARTITIONS, Redis},
+    redis::{self, Redis},
     report,
     server::{Parlance, Setup},
-    traffic::{
-        Figures, Plan, Traffic,
-        history::{page_through, replay},
-        recording::{Conversation, Promise, Recording, Told},
-    },
+    stored::{check_readings, check_rows, waiting},
+    traffic::{Figures, Plan, Traffic, recording::Promise},
 };
-use tokio::{task::JoinSet, time::sleep};
-
-use crate::rows;
+use tokio::time::sleep;
 
 const GATEWAYS: usize = 2;
 /// Stored entries that a log keeps: so few that most readings cross from the log into the store.
@@ -141,9 +136,12 @@ impl Deployment {
     ) -> Figures {
         let (figures, recording) = talk.traffic.finish_recorded(promise).await;
         self.until_drained(redis).await;
-        let readings = self.check_readings(&recording).await;
+        let fresh = self.fresh_gateway();
+        let mut gateways = self.fleet.directory.all();
+        gateways.push(fresh.address());
+        let readings = check_readings(&recording, &gateways).await;
         for conversation in &recording.conversations {
-            rows::check(cql, &self.keyspace, conversation);
+            check_rows(cql, &self.keyspace, conversation);
         }
         report(&format!(
             "{what}: {figures}; {}; all stored {:.1} s after the last, {} told so; 0 lost, doubled, \
@@ -151,29 +149,6 @@ impl Deployment {
             talk.recoveries, figures.stored_seconds, figures.stored
         ));
         figures
-    }
-
-    /// Everybody reads what the recording's history has; how many readings there were.
-    async fn check_readings(&self, recording: &Recording) -> usize {
-        let fresh = self.fresh_gateway();
-        let mut addresses = self.fleet.directory.all();
-        addresses.push(fresh.address());
-        let mut readers = JoinSet::new();
-        for address in addresses.clone() {
-            let conversations = recording.conversations.clone();
-            readers.spawn(async move {
-                for conversation in conversations {
-                    let Conversation { name, history, .. } = conversation;
-                    let paged = page_through(address, &name).await.unwrap();
-                    let told = replay(address, &name).await.unwrap();
-                    let shown = |all: &[Told]| all.iter().map(rows::shown).collect::<Vec<_>>();
-                    assert_eq!(shown(&paged), shown(&history), "paged, {name}");
-                    assert_eq!(shown(&told), shown(&history), "replayed, {name}");
-                }
-            });
-        }
-        readers.join_all().await;
-        recording.conversations.len() * addresses.len() * 2
     }
 }
 
@@ -229,14 +204,4 @@ impl Waiting {
             sleep(POLL).await;
         }
     }
-}
-
-/// Entries that wait to be stored.
-pub(crate) fn waiting(redis: &Redis) -> i64 {
-    let mut connection = redis.connection();
-    let mut length = |partition| {
-        let ingest = format!("{}:in", redis::tag(partition));
-        connection.cmd(&["XLEN", &ingest]).integer()
-    };
-    (0..PARTITIONS).map(&mut length).sum()
 }

@@ -20,5 +20,4 @@ mod deployment;
 mod persisters;
 mod poison;
 mod redis;
-mod rows;
 mod store;

@@ -170,7 +170,7 @@ async fn a_store_that_hangs_puts_off_nothing_but_old_history() {
             assert_eq!(answer["code"], "unavailable", "{answer}");
             assert_eq!(answer["retryable"], true, "{answer}");
         }
-        let waiting = crate::deployment::waiting(&redis);
+        let waiting = parlance_testkit::stored::waiting(&redis);
         cql.resume(0);
         let resumed = Instant::now();
         for gateway in deployment.fleet.directory.all() {

@@ -1,6 +1,6 @@
 //! A Redis Cluster of three masters with a replica each.
 
-use std::{process::Command, time::Duration};
+use std::{collections::BTreeMap, process::Command, time::Duration};
 
 use super::{PARTITIONS, Redis, Setup, resp::Value, seed, tag, wait_until};
 
@@ -123,14 +123,26 @@ impl Cluster {
         self.wait_until_settled();
     }
 
+    /// Stops a node for this long.
+    pub fn pause(&mut self, node: usize, at_most: Duration) {
+        self.nodes[node].pause(at_most);
+    }
+
+    /// The partitions of each master, by its place.
+    #[must_use]
+    pub fn masters_of_partitions(&self) -> BTreeMap<usize, Vec<u16>> {
+        let mut masters: BTreeMap<usize, Vec<u16>> = BTreeMap::new();
+        for partition in 0..PARTITIONS {
+            let master = self.master_of(self.slot_of(&tag(partition)));
+            masters.entry(master).or_default().push(partition);
+        }
+        masters
+    }
+
     /// Opens every partition in epoch 0, so that ids begin at 1. Before gateways start.
     pub fn seed_first_epochs(&self) {
-        for master in self.masters() {
-            let owned = |partition: &u16| self.master_of(self.slot_of(&tag(*partition))) == master;
-            seed(
-                &mut self.nodes[master].connection(),
-                (0..PARTITIONS).filter(owned),
-            );
+        for (master, partitions) in self.masters_of_partitions() {
+            seed(&mut self.nodes[master].connection(), partitions.into_iter());
         }
     }
 

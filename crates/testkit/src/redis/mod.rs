@@ -8,6 +8,7 @@
 //! Everything here blocks its thread: in a test on tokio, call it on a multi-threaded runtime.
 
 mod cluster;
+mod front;
 mod process;
 pub mod resp;
 mod sentinel;
@@ -22,11 +23,7 @@ use std::{
 
 use tempfile::TempDir;
 
-pub use self::{
-    cluster::Cluster,
-    sentinel::Pair,
-    tap::{Caught, Tap},
-};
+pub use self::{cluster::Cluster, front::Front, sentinel::Pair, tap::Tap};
 use self::{
     process::{Process, StartFailure},
     resp::{Connection, Login, Value},

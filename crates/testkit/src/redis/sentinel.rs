@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Kind, Redis, Setup, resp::Value, wait_until};
 
 /// The name that the sentinels know the primary by.
-const MASTER: &str = "mymaster";
+pub(super) const MASTER: &str = "mymaster";
 /// Twice what lies between two pings: a sentinel with less fails over a server that is well.
 const DOWN_AFTER_MS: u32 = 2_000;
 /// The replica's user on the primary.
@@ -70,6 +70,67 @@ impl Pair {
         &self.servers[1 - self.primary]
     }
 
+    /// The servers, by their places; the primary is one of them.
+    #[must_use]
+    pub fn servers(&self) -> &[Redis] {
+        &self.servers
+    }
+
+    /// Who watches them.
+    #[must_use]
+    pub fn sentinels(&self) -> &[Redis] {
+        &self.sentinels
+    }
+
+    /// Stops the primary for this long. Less than two seconds are not seen by the sentinels.
+    pub fn pause_primary(&mut self, at_most: Duration) {
+        self.servers[self.primary].pause(at_most);
+    }
+
+    /// Stops the replica for this long.
+    pub fn pause_replica(&mut self, at_most: Duration) {
+        self.servers[1 - self.primary].pause(at_most);
+    }
+
+    /// `kill -9` to the primary, and starts it again before the sentinels replace it.
+    pub fn restart_primary(&mut self) {
+        let primary = &mut self.servers[self.primary];
+        // A promoted one was started as a replica.
+        primary.reconfigure(|lines| lines.retain(|line| !line.starts_with("replicaof")));
+        primary.restart();
+        self.follow_sentinels();
+        self.wait_for_replica();
+    }
+
+    /// Stops the primary until it is replaced, and lets it go on as one that does not know it yet;
+    /// returns when it follows the promoted one.
+    pub fn replace_paused_primary(&mut self) {
+        self.servers[self.primary].pause(PROMOTED_WITHIN * 2);
+        self.primary = 1 - self.primary;
+        self.wait_for_promotion();
+        self.servers[1 - self.primary].resume();
+        self.wait_for_replica();
+        wait_until("the sentinels to see the replica", PROMOTED_WITHIN, || {
+            self.sentinels.iter().all(sees_replica)
+        });
+    }
+
+    /// Takes for the primary whom the sentinels do: a start that took long looks like an end.
+    fn follow_sentinels(&mut self) {
+        wait_until(
+            "the sentinels to agree on a primary",
+            PROMOTED_WITHIN,
+            || {
+                let named: Vec<String> = self.sentinels.iter().map(primary_port).collect();
+                let is_named =
+                    |server: &Redis| named.iter().all(|port| *port == server.port().to_string());
+                let primary = self.servers.iter().position(is_named);
+                self.primary = primary.unwrap_or(self.primary);
+                primary.is_some() && self.servers[self.primary].says("role", "master")
+            },
+        );
+    }
+
     /// Cuts the replica off. The sentinels promote one that was cut off for less than twenty seconds
     /// when the primary fails.
     pub fn lag(&self) {
@@ -89,6 +150,10 @@ impl Pair {
     pub fn kill_primary(&mut self) {
         self.servers[self.primary].kill();
         self.primary = 1 - self.primary;
+        self.wait_for_promotion();
+    }
+
+    fn wait_for_promotion(&self) {
         let promoted = self.primary().port().to_string();
         wait_until("the promotion", PROMOTED_WITHIN, || {
             let agrees = |sentinel: &Redis| primary_port(sentinel) == promoted;

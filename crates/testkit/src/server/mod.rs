@@ -281,6 +281,12 @@ impl Parlance {
         self.nodes.iter().map(|node| node.metric(name)).sum()
     }
 
+    /// Whether it would be sent clients: what `parlance healthcheck` says.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.nodes.iter().all(Node::is_ready)
+    }
+
     /// Resident memory of the process, in bytes.
     #[must_use]
     pub fn rss_bytes(&self) -> u64 {

@@ -74,6 +74,12 @@ impl Node {
         samples.sum()
     }
 
+    /// Whether `/readyz` says so.
+    pub(super) fn is_ready(&self) -> bool {
+        let answer = self.admin_get("/readyz");
+        answer.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    }
+
     fn admin_get(&self, path: &str) -> io::Result<String> {
         let mut stream = TcpStream::connect_timeout(&self.admin, DEADLINE)?;
         stream.set_read_timeout(Some(DEADLINE))?;

@@ -22,8 +22,8 @@ use std::{
     time::Duration,
 };
 
-pub use parlance_checker::recording;
-use parlance_checker::{Violation, check, file, report::describe};
+use parlance_checker::{Violation, check};
+pub use parlance_checker::{file::write, recording, report::describe};
 use parlance_protocol::Position;
 use tokio::{
     sync::watch,
@@ -238,6 +238,12 @@ impl Traffic {
         self.wait_for("every client's next acknowledgement", flows)
             .await;
         began.elapsed()
+    }
+
+    /// How much was acknowledged.
+    #[must_use]
+    pub fn acknowledged(&self) -> u64 {
+        self.map(|state| state.acknowledged).iter().sum()
     }
 
     /// Waits until this much was acknowledged since now.
@@ -484,7 +490,7 @@ fn kept(recording: &Recording) -> String {
     let path = std::env::temp_dir().join(name);
     let written = File::create(&path).and_then(|file| {
         let mut file = BufWriter::new(file);
-        file::write(recording, &mut file)?;
+        write(recording, &mut file)?;
         file.flush()
     });
     match written {

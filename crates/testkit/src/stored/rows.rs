@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use parlance_protocol::{MessageId, Position};
-use parlance_testkit::{
+
+use crate::{
     cql::{Cql, wire::Row},
     traffic::recording::{Conversation, Told},
 };
@@ -22,7 +23,7 @@ struct Epoch {
 }
 
 /// Panics unless the visible rows are the conversation's history, each message once.
-pub(crate) fn check(cql: &Cql, keyspace: &str, conversation: &Conversation) {
+pub fn check(cql: &Cql, keyspace: &str, conversation: &Conversation) {
     let name = &conversation.name;
     let stretches = visible(&epochs(cql, keyspace, name));
     let mut rows = BTreeMap::new();
@@ -37,9 +38,9 @@ pub(crate) fn check(cql: &Cql, keyspace: &str, conversation: &Conversation) {
 }
 
 /// A message: its place, its sender, and what it shows.
-pub(crate) type Shown = (Position, String, String);
+pub(super) type Shown = (Position, String, String);
 
-pub(crate) fn shown(told: &Told) -> Shown {
+pub(super) fn shown(told: &Told) -> Shown {
     (told.position, told.sender.clone(), told.shows.clone())
 }
 
@@ -63,7 +64,9 @@ fn told(
                 );
             }
             Kind::Edit | Kind::Delete => {
-                let (_, _, content) = messages.get_mut(&message).unwrap();
+                let (_, _, content) = messages
+                    .get_mut(&message)
+                    .expect("the store has what it wrote");
                 // An edit that follows a deletion changes nothing.
                 if !content.is_empty() {
                     *content = revision.content;
@@ -92,7 +95,7 @@ fn check_changes(cql: &Cql, keyspace: &str, conversation: &str, stretches: &[Str
             .iter()
             .filter(|row| is_visible(stretches, place(row, 0)))
         {
-            let name = row[2].clone().unwrap();
+            let name = row[2].clone().expect("the store has what it wrote");
             assert!(names.insert(name.clone()), "{name} stands twice");
         }
     }
@@ -112,7 +115,11 @@ fn epochs(cql: &Cql, keyspace: &str, conversation: &str) -> BTreeMap<u32, Epoch>
         let broke = row[1].is_some().then(|| place(row, 1));
         let head = place(row, 3);
         (
-            row[0].as_ref().unwrap().parse().unwrap(),
+            row[0]
+                .as_ref()
+                .expect("the store has what it wrote")
+                .parse()
+                .expect("the store has what it wrote"),
             Epoch { broke, head },
         )
     };
@@ -125,7 +132,7 @@ fn visible(epochs: &BTreeMap<u32, Epoch>) -> Vec<Stretch> {
     let mut next = epochs.values().next_back().map(|newest| newest.head);
     while let Some(last) = next {
         let epoch = last.id.epoch();
-        let mark = MessageId::of_epoch(epoch, 0).unwrap();
+        let mark = MessageId::of_epoch(epoch, 0).expect("the store has what it wrote");
         stretches.push((Position::of(mark), last));
         next = epochs.get(&epoch).and_then(|epoch| epoch.broke);
     }
@@ -160,7 +167,7 @@ fn revisions(
     ));
     let revision = |row: &Row| {
         let text = |column: usize| row[column].clone().unwrap_or_default();
-        let message = Position::parse(&text(0)).unwrap();
+        let message = Position::parse(&text(0)).expect("the store has what it wrote");
         let revision = Revision {
             kind: match &*text(3) {
                 "0" => Kind::Message,
@@ -184,27 +191,32 @@ fn texts(columns: &[&str]) -> String {
 }
 
 fn place(row: &Row, column: usize) -> Position {
-    let text = |column: usize| row[column].as_deref().unwrap();
+    let text = |column: usize| row[column].as_deref().expect("the store has what it wrote");
     Position::parse(&format!("{}-{}", text(column), text(column + 1)))
         .or_else(|| Position::parse(text(column)))
-        .unwrap()
+        .expect("the store has what it wrote")
 }
 
-#[test]
-fn what_is_visible_goes_down_through_the_breaks() {
-    let place = |epoch, n| Position::of(MessageId::of_epoch(epoch, n).unwrap());
-    let epoch = |broke, head| Epoch { broke, head };
-    let epochs = BTreeMap::from([
-        (0, epoch(None, place(0, 9))),
-        (1, epoch(Some(place(0, 9)), place(1, 5))),
-        (2, epoch(Some(place(1, 3)), place(2, 7))),
-        // The second epoch was lost as a whole.
-        (3, epoch(Some(place(1, 2)), place(3, 1))),
-    ]);
-    let expected = [
-        (place(3, 0), place(3, 1)),
-        (place(1, 0), place(1, 2)),
-        (place(0, 0), place(0, 9)),
-    ];
-    assert_eq!(visible(&epochs), expected);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_visible_goes_down_through_the_breaks() {
+        let place = |epoch, n| Position::of(MessageId::of_epoch(epoch, n).unwrap());
+        let epoch = |broke, head| Epoch { broke, head };
+        let epochs = BTreeMap::from([
+            (0, epoch(None, place(0, 9))),
+            (1, epoch(Some(place(0, 9)), place(1, 5))),
+            (2, epoch(Some(place(1, 3)), place(2, 7))),
+            // The second epoch was lost as a whole.
+            (3, epoch(Some(place(1, 2)), place(3, 1))),
+        ]);
+        let expected = [
+            (place(3, 0), place(3, 1)),
+            (place(1, 0), place(1, 2)),
+            (place(0, 0), place(0, 9)),
+        ];
+        assert_eq!(visible(&epochs), expected);
+    }
 }
