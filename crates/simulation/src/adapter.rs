@@ -122,7 +122,9 @@ async fn mark<N: Net>(
     };
     let of = conversation.clone();
     // Whatever it answers, the script that needed it asks again.
-    let _ = net.log(move |redis, call| redis.mark(call, &of, base)).await?;
+    let _ = net
+        .log(move |redis, call| redis.mark(call, &of, base))
+        .await?;
     Ok(())
 }
 
@@ -153,7 +155,9 @@ impl<N: Net> Handle<N> {
                 Err(need) => satisfy(&self.net, conversation, need).await?,
             }
         }
-        Err(Unavailable::new("the question went back and forth too long"))
+        Err(Unavailable::new(
+            "the question went back and forth too long",
+        ))
     }
 
     fn saw(&self, epoch: u32) {
@@ -216,7 +220,10 @@ impl<N: Net> Log for Handle<N> {
         };
         let mut lines = self.lines.borrow_mut();
         let is_first = !lines.contains_key(conversation);
-        lines.entry(conversation.clone()).or_default().push_back(waiting);
+        lines
+            .entry(conversation.clone())
+            .or_default()
+            .push_back(waiting);
         drop(lines);
         if is_first {
             let (it, of) = (self.clone(), conversation.clone());
@@ -280,7 +287,9 @@ impl<N: Net> Handle<N> {
                         && !rules.has(Rule::LookUpAfterMark)
                     {
                         let all: Vec<usize> = (0..offers.len()).collect();
-                        looked_up = self.look_up(conversation, &mut offers, &all, found_ms).await?;
+                        looked_up = self
+                            .look_up(conversation, &mut offers, &all, found_ms)
+                            .await?;
                     }
                     satisfy(&self.net, conversation, need).await?;
                 }
@@ -313,7 +322,9 @@ impl<N: Net> Handle<N> {
             }
         }
         let rows = crate::store::epochs(&self.net, conversation).await?;
-        let breaks = rows.iter().filter_map(|row| Some((row.epoch, row.broke_at?)));
+        let breaks = rows
+            .iter()
+            .filter_map(|row| Some((row.epoch, row.broke_at?)));
         Ok(LookedUp {
             breaks: breaks.collect(),
             found_ms,
@@ -499,7 +510,10 @@ async fn replay<N: Net>(
     let whole = it.whole(&conversation).await?;
     let rows = whole.rows();
     let row = |position: Position| rows.iter().find(|row| Position::of(row.id) == position);
-    let later = whole.events.iter().filter(|(entry, _)| entry.position > after);
+    let later = whole
+        .events
+        .iter()
+        .filter(|(entry, _)| entry.position > after);
     let taken: Vec<_> = later.take(limit).collect();
     let remaining = taken.last().map_or(0, |(_, at)| whole.meta.count - at);
     let replayed = |(entry, _): &&(Entry, u64)| Replayed {
@@ -654,7 +668,8 @@ impl<N: Net> Receipts for Handle<N> {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<(UserId, Cursor)>, Unavailable>> + 'static {
         let of = conversation.clone();
-        self.net.log(move |redis, _| highest(redis.cursors(&of), limit))
+        self.net
+            .log(move |redis, _| highest(redis.cursors(&of), limit))
     }
 }
 

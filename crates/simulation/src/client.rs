@@ -188,9 +188,9 @@ impl Client {
         self.count += 1;
         let (name, way) = (format!("{}-{}", self.device, self.count), world.below(4));
         let text = match way {
-            0 => format!(
-                r#"{{"action":"delete_message","message_id":"{id}","local_id":"x{name}"}}"#
-            ),
+            0 => {
+                format!(r#"{{"action":"delete_message","message_id":"{id}","local_id":"x{name}"}}"#)
+            }
             _ => format!(
                 r#"{{"action":"edit_message","message_id":"{id}","content":"{name}","local_id":"x{name}"}}"#
             ),
@@ -370,7 +370,8 @@ impl Client {
     fn on_stored(&mut self, world: &Rc<World>, epoch: u32, up_to: MessageId) {
         let is_bound = world.rules.has(Rule::StoredOfKnownEpoch);
         self.outbox.retain(|item| {
-            let covers = |(id, known): (MessageId, u32)| id <= up_to && (known == epoch || !is_bound);
+            let covers =
+                |(id, known): (MessageId, u32)| id <= up_to && (known == epoch || !is_bound);
             !item.acked.is_some_and(covers)
         });
     }

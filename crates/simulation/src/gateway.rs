@@ -81,7 +81,9 @@ impl Node {
     pub(crate) fn lives(self: &Rc<Self>) -> bool {
         let world = world();
         let nodes = world.nodes.borrow();
-        nodes.get(&self.process).is_some_and(|it| Rc::ptr_eq(it, self))
+        nodes
+            .get(&self.process)
+            .is_some_and(|it| Rc::ptr_eq(it, self))
     }
 
     async fn tick(self: Rc<Self>) {
@@ -167,11 +169,7 @@ impl Node {
     }
 
     /// Calls a room, does what it wants done, and lets its sockets have their frames.
-    fn call(
-        self: &Rc<Self>,
-        of: &ConversationId,
-        act: impl FnOnce(&mut Seats, &mut Context<'_>),
-    ) {
+    fn call(self: &Rc<Self>, of: &ConversationId, act: impl FnOnce(&mut Seats, &mut Context<'_>)) {
         if !self.lives() {
             return;
         }
@@ -194,7 +192,10 @@ impl Node {
             while seats.room.take(key, &mut taken, 1 << 20, &mut cx) {}
             if let Some(socket) = seats.sockets.get(&key) {
                 // A client that went away hears nothing.
-                taken.0.into_iter().for_each(|piece| drop(socket.send(piece)));
+                taken
+                    .0
+                    .into_iter()
+                    .for_each(|piece| drop(socket.send(piece)));
             }
         }
         drop(rooms);
@@ -306,7 +307,9 @@ impl Node {
     pub(crate) fn gone(self: &Rc<Self>, of: &ConversationId, key: MemberKey) {
         self.call(of, |seats, cx| {
             if seats.sockets.remove(&key).is_some() {
-                seats.room.leave(key, parlance_core::room::Departure::Lost, cx);
+                seats
+                    .room
+                    .leave(key, parlance_core::room::Departure::Lost, cx);
             }
         });
     }

@@ -53,11 +53,7 @@ async fn history(world: &World, of: &ConversationId) -> Result<Vec<Entry>, Strin
     Ok(replay.events.into_iter().map(|event| event.entry).collect())
 }
 
-async fn copy_store(
-    world: &World,
-    of: &ConversationId,
-    to: &parlance_testkit::store::MemoryStore,
-) {
+async fn copy_store(world: &World, of: &ConversationId, to: &parlance_testkit::store::MemoryStore) {
     use parlance_core::store::{Archive, Store};
     let events = world.store.everything(of);
     to.put_events(of, &events).await.expect("it takes all");

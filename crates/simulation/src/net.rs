@@ -178,7 +178,8 @@ impl Net for DirectNet {
 
     /// Nothing here waits, so it is done when this returns.
     fn start(&self, task: impl Future<Output = ()> + 'static) {
-        task.now_or_never().expect("nothing waits on the direct way");
+        task.now_or_never()
+            .expect("nothing waits on the direct way");
     }
 }
 

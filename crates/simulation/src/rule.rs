@@ -118,7 +118,9 @@ impl Rules {
     /// All but these.
     #[must_use]
     pub fn without(left_out: &[Rule]) -> Self {
-        let bits = left_out.iter().fold(0, |bits, rule| bits | 1 << *rule as u64);
+        let bits = left_out
+            .iter()
+            .fold(0, |bits, rule| bits | 1 << *rule as u64);
         Self(!bits)
     }
 

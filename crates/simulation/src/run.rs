@@ -131,12 +131,15 @@ async fn go(world: &Rc<World>, profile: Profile) -> Result<(), String> {
     });
     let waiting: Vec<_> = waiting.collect();
     let unstored = world.redis.borrow().waiting();
-    Err(format!("STUCK (client, live, outbox) {waiting:?}, {unstored} ids unstored"))
+    Err(format!(
+        "STUCK (client, live, outbox) {waiting:?}, {unstored} ids unstored"
+    ))
 }
 
 fn persister(process: u64, number: u64) -> AbortHandle {
     let options = Options {
         batch: 3,
+        chance: || crate::world::world().below(1_000) as f64 / 999.0,
         ..Options::of(PersisterId(format!("p{number}").into()))
     };
     let net = SimNet(process);

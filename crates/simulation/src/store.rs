@@ -91,9 +91,8 @@ impl<N: Net + Send + Sync> Archive for FakeArchive<N> {
         events: &[StoredEvent],
     ) -> Result<(), WriteError> {
         let (of, events) = (conversation.clone(), events.to_vec());
-        let write = move |it: &parlance_testkit::store::MemoryStore| {
-            at_once(it.put_events(&of, &events))
-        };
+        let write =
+            move |it: &parlance_testkit::store::MemoryStore| at_once(it.put_events(&of, &events));
         self.put(Some(Rule::EventsBeforeHead), write).await
     }
 

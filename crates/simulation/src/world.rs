@@ -170,7 +170,8 @@ impl World {
 
     /// So much time passes while nobody does anything: what is under way is given up.
     pub(crate) fn leap(&self, hours: u64) {
-        self.leapt_us.set(self.leapt_us.get() + hours * 3_600_000_000);
+        self.leapt_us
+            .set(self.leapt_us.get() + hours * 3_600_000_000);
         if self.rules.has(Rule::TenSeconds) {
             self.cut.set(self.cut.get() + 1);
         }
@@ -263,7 +264,11 @@ impl World {
             of.map(|(process, _)| *process).collect()
         };
         for process in listening {
-            let copies = if self.fails(40) { 0 } else { 1 + u64::from(self.fails(20)) };
+            let copies = if self.fails(40) {
+                0
+            } else {
+                1 + u64::from(self.fails(20))
+            };
             for _ in 0..copies {
                 let (of, heard, ms) = (conversation.clone(), heard.clone(), self.delay_ms());
                 let node = self.nodes.borrow().get(&process).cloned();
@@ -367,7 +372,9 @@ impl Net for SimNet {
 
     fn unsubscribe(&self, conversation: &ConversationId) {
         let listening = &world().listening;
-        listening.borrow_mut().remove(&(self.0, conversation.clone()));
+        listening
+            .borrow_mut()
+            .remove(&(self.0, conversation.clone()));
     }
 
     fn start(&self, task: impl Future<Output = ()> + 'static) {

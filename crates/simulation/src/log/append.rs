@@ -203,7 +203,11 @@ fn next_entry(meta: &mut Meta, offer: &Offer) -> Entry {
     meta.ordinal += u64::from(is_message);
     meta.head = match is_message {
         true => {
-            let n = if prev.id.epoch() == meta.epoch { prev.id.n() } else { 0 };
+            let n = if prev.id.epoch() == meta.epoch {
+                prev.id.n()
+            } else {
+                0
+            };
             Position::of(MessageId::of_epoch(meta.epoch, n + 1).expect("runs are short"))
         }
         false => Position {
@@ -330,9 +334,7 @@ impl Generations {
             .as_ref()
             .filter(|_| current.upper > Position::ZERO);
         let found = current.known.get(&name);
-        found
-            .or_else(|| older?.known.get(&name))
-            .copied()
+        found.or_else(|| older?.known.get(&name)).copied()
     }
 
     /// What an event of the same call that has the same name says.

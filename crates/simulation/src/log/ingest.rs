@@ -149,7 +149,8 @@ impl Redis {
         let length = it.log.len();
         if length > kept && (is_whole || length > kept + TRIM_EVERY) {
             let cut = it.log.keys().nth(length - kept).copied();
-            it.log.retain(|position, _| cut.is_some_and(|cut| *position >= cut));
+            it.log
+                .retain(|position, _| cut.is_some_and(|cut| *position >= cut));
         }
         if is_whole {
             (it.log_expires, it.meta_expires) = (true, true);

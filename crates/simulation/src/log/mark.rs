@@ -3,7 +3,9 @@
 use parlance_core::store::{EpochRow, Partition};
 use parlance_protocol::{ConversationId, Position};
 
-use super::{Break, Call, Epoch, Line, Logged, Meta, Need, Redis, Run, mark_of, micros, partition_of};
+use super::{
+    Break, Call, Epoch, Line, Logged, Meta, Need, Redis, Run, mark_of, micros, partition_of,
+};
 use crate::rule::Rule;
 
 /// How long a claim holds.

@@ -58,7 +58,11 @@ impl Redis {
         cursor: Cursor,
         (at, listed): (UnixMicros, Arc<[MessageId]>),
     ) {
-        let known = self.of(conversation).cursors.entry(user.clone()).or_default();
+        let known = self
+            .of(conversation)
+            .cursors
+            .entry(user.clone())
+            .or_default();
         let cursor = known.merge(cursor);
         if cursor == *known {
             return;
