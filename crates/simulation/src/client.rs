@@ -305,6 +305,10 @@ impl Client {
                 if let Some(socket) = &mut self.socket {
                     socket.is_live = true;
                 }
+                // All of it, whatever was acknowledged before: repeats do no harm.
+                for item in &mut self.outbox {
+                    (item.acked, item.sent_us) = (None, None);
+                }
             }
             ServerFrame::Stored { epoch, up_to_id } => self.on_stored(world, epoch, up_to_id),
             ServerFrame::Gap { from, to } => world.violate(format!("GAP {from} to {to}")),
