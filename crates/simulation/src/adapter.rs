@@ -283,19 +283,23 @@ impl<N: Net> Handle<N> {
                 .log(move |redis, call| redis.append(call, &of, &sent, &looked));
             match append.await? {
                 AppendAnswer::Needs(need) => {
-                    if let Need::Mark { found_ms, .. } = need
+                    if let Need::Mark { epoch, found_ms } = need
                         && !rules.has(Rule::LookUpAfterMark)
                     {
                         let all: Vec<usize> = (0..offers.len()).collect();
                         looked_up = self
-                            .look_up(conversation, &mut offers, &all, found_ms)
+                            .look_up(conversation, &mut offers, &all, (epoch, found_ms))
                             .await?;
                     }
                     satisfy(&self.net, conversation, need).await?;
                 }
-                AppendAnswer::NeedsLookUp { indices, found_ms } => {
+                AppendAnswer::NeedsLookUp {
+                    indices,
+                    found_ms,
+                    epoch,
+                } => {
                     looked_up = self
-                        .look_up(conversation, &mut offers, &indices, found_ms)
+                        .look_up(conversation, &mut offers, &indices, (epoch, found_ms))
                         .await?;
                 }
                 AppendAnswer::Settled(settled) => {
@@ -311,7 +315,7 @@ impl<N: Net> Handle<N> {
         conversation: &ConversationId,
         offers: &mut [Offer],
         indices: &[usize],
-        found_ms: u64,
+        (epoch, found_ms): (u32, u64),
     ) -> Result<LookedUp, Unavailable> {
         for index in indices {
             let offer = &mut offers[*index];
@@ -328,6 +332,7 @@ impl<N: Net> Handle<N> {
         Ok(LookedUp {
             breaks: breaks.collect(),
             found_ms,
+            epoch,
         })
     }
 

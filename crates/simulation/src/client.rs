@@ -3,7 +3,13 @@
 //! On the extended layer it keeps an outbox as the protocol asks. On the base layer it sends again
 //! for some seconds what got no answer, without `retry`, which that layer does not know.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use parlance_core::{
     identity::{Conversations, Identity},
@@ -65,6 +71,8 @@ pub(crate) struct Client {
     device: u64,
     socket: Option<Socket>,
     outbox: Vec<Item>,
+    /// Sends of which nobody knows what became: an answer may still come.
+    given_up: BTreeSet<String>,
     epoch: Option<u32>,
     count: u64,
 }
@@ -79,6 +87,7 @@ impl Client {
             device,
             socket: None,
             outbox: Vec::new(),
+            given_up: BTreeSet::new(),
             epoch: None,
             count: 0,
         }
@@ -151,8 +160,9 @@ impl Client {
             return node.gone(&self.of, key);
         }
         if !self.is_extended {
-            self.outbox
-                .retain(|item| now_us.saturating_sub(item.first_us) < BASE_TRIES_US);
+            let is_over = |item: &mut Item| now_us.saturating_sub(item.first_us) >= BASE_TRIES_US;
+            let over = self.outbox.extract_if(.., is_over);
+            self.given_up.extend(over.map(|item| item.local_id));
         }
         if !world.is_calm.get() && self.outbox.len() < 6 && world.below(3) == 0 {
             self.count += 1;
@@ -345,7 +355,8 @@ impl Client {
             .outbox
             .iter_mut()
             .find(|item| is_own && local_id == Some(&item.local_id));
-        let was_under_way = item.as_ref().is_some_and(|item| item.acked.is_none());
+        let is_given_up = local_id.is_some_and(|name| is_own && self.given_up.contains(name));
+        let was_under_way = is_given_up || item.as_ref().is_some_and(|item| item.acked.is_none());
         if let Some(item) = item
             && item.acked.is_none()
         {

@@ -34,7 +34,7 @@ use crate::{
 /// Where wall clocks begin.
 const WALL_US: u64 = 1_800_000_000_000_000;
 /// How much of what happened last is shown with a violation.
-const TRACE: usize = 400;
+const TRACE: usize = 8_000;
 
 thread_local! {
     static WORLD: RefCell<Option<Rc<World>>> = const { RefCell::new(None) };

@@ -39,6 +39,8 @@ pub struct LookedUp {
     pub breaks: Vec<(u32, Position)>,
     /// When they were found to be needed, by the server's clock.
     pub found_ms: u64,
+    /// The epoch in which that was found.
+    pub epoch: u32,
 }
 
 /// An event to be appended.
@@ -91,6 +93,8 @@ pub enum AppendAnswer {
         indices: Vec<usize>,
         /// The server's clock.
         found_ms: u64,
+        /// The epoch.
+        epoch: u32,
     },
     /// One for each offer.
     Settled(Vec<Settled>),
@@ -132,7 +136,12 @@ impl Redis {
             }
         }
         if !indices.is_empty() {
-            return AppendAnswer::NeedsLookUp { indices, found_ms };
+            let epoch = number;
+            return AppendAnswer::NeedsLookUp {
+                indices,
+                found_ms,
+                epoch,
+            };
         }
         let settled = self.write(call, conversation, meta, offers, settled);
         AppendAnswer::Settled(settled)
@@ -251,9 +260,11 @@ impl Judge<'_> {
         if let Some(known) = names.and_then(|names| names.find(offer)) {
             return Check::Settled(verdict(known, offer, epoch));
         }
+        let is_other = self.looked_up.epoch != epoch && self.rules.has(Rule::LookUpAfterMark);
         let is_stale = self.call.now_ms.saturating_sub(self.looked_up.found_ms) > BELIEVED_MS;
         let hit = match &offer.looked {
             Looked::Wanted => return Check::LookUp,
+            Looked::Found(_) if is_other => return Check::LookUp,
             Looked::No if self.wants_look_up(offer, names) => return Check::LookUp,
             Looked::Found(_) if is_stale && self.rules.has(Rule::TenSeconds) => {
                 return Check::LookUp;
