@@ -71,8 +71,8 @@ pub(crate) struct Client {
     device: u64,
     socket: Option<Socket>,
     outbox: Vec<Item>,
-    /// Sends of which nobody knows what became: an answer may still come.
-    given_up: BTreeSet<String>,
+    /// Sends that were repeated or given up: an answer out of turn may still come.
+    repeated: BTreeSet<String>,
     epoch: Option<u32>,
     count: u64,
 }
@@ -87,7 +87,7 @@ impl Client {
             device,
             socket: None,
             outbox: Vec::new(),
-            given_up: BTreeSet::new(),
+            repeated: BTreeSet::new(),
             epoch: None,
             count: 0,
         }
@@ -162,7 +162,7 @@ impl Client {
         if !self.is_extended {
             let is_over = |item: &mut Item| now_us.saturating_sub(item.first_us) >= BASE_TRIES_US;
             let over = self.outbox.extract_if(.., is_over);
-            self.given_up.extend(over.map(|item| item.local_id));
+            self.repeated.extend(over.map(|item| item.local_id));
         }
         if !world.is_calm.get() && self.outbox.len() < 6 && world.below(3) == 0 {
             self.count += 1;
@@ -221,6 +221,9 @@ impl Client {
             }
             let retry = self.is_extended && item.tries > 0;
             item.tries += 1;
+            if item.tries > 1 {
+                self.repeated.insert(item.local_id.clone());
+            }
             item.sent_us = Some(now_us);
             let name = &item.local_id;
             texts.push(format!(
@@ -355,8 +358,8 @@ impl Client {
             .outbox
             .iter_mut()
             .find(|item| is_own && local_id == Some(&item.local_id));
-        let is_given_up = local_id.is_some_and(|name| is_own && self.given_up.contains(name));
-        let was_under_way = is_given_up || item.as_ref().is_some_and(|item| item.acked.is_none());
+        let is_repeated = local_id.is_some_and(|name| is_own && self.repeated.contains(name));
+        let was_under_way = is_repeated || item.as_ref().is_some_and(|item| item.acked.is_none());
         if let Some(item) = item
             && item.acked.is_none()
         {

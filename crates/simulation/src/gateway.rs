@@ -293,11 +293,10 @@ impl Node {
         self.net.start(async move {
             let reply = reply.await;
             it.enter(&of, |room, cx| {
-                let reply = match reply {
-                    Reply::Append(Ok(Appended::New(entry))) => {
-                        Reply::Append(Ok(Appended::New(next_by_number(room, entry))))
-                    }
-                    other => other,
+                let reply = if let Reply::Append(Ok(Appended::New(entry))) = reply {
+                    Reply::Append(Ok(Appended::New(next_by_number(room, entry))))
+                } else {
+                    reply
                 };
                 room.on_reply(ticket, reply, cx);
             });

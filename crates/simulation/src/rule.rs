@@ -8,8 +8,6 @@
 pub enum Rule {
     /// Another run of the log's server opens an epoch.
     RunOpensEpoch,
-    /// The store counts epochs by a conditional update.
-    EpochsAreConditional,
     /// An epoch is set only by whoever has the claim on it.
     ClaimBeforeOpening,
     /// A break is at or above the store's head.
@@ -48,10 +46,6 @@ pub enum Rule {
     CommitInItsEpoch,
     /// What is below an epoch's mark is not said to be stored in it.
     StoredAboveMark,
-    /// The store keeps one head for each epoch.
-    HeadPerEpoch,
-    /// The store keeps a name in each epoch.
-    NamePerEpoch,
     /// Names are durable before the head that covers them.
     NamesBeforeHead,
     /// Events are durable before the head that covers them.
@@ -60,8 +54,6 @@ pub enum Rule {
     PrevIsNext,
     /// What nothing told of is found by comparing heads.
     Sweep,
-    /// A page of another epoch is read again.
-    PageOfItsEpoch,
     /// A client that hears of another epoch offers all of its outbox again.
     OutboxOnNewEpoch,
     /// What is said to be stored counts for what was acknowledged since its epoch is known.
@@ -70,9 +62,8 @@ pub enum Rule {
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 26] = [
         Self::RunOpensEpoch,
-        Self::EpochsAreConditional,
         Self::ClaimBeforeOpening,
         Self::BreakKnowsStore,
         Self::BreakKnowsLog,
@@ -92,13 +83,10 @@ impl Rule {
         Self::AppendStopsExpiry,
         Self::CommitInItsEpoch,
         Self::StoredAboveMark,
-        Self::HeadPerEpoch,
-        Self::NamePerEpoch,
         Self::NamesBeforeHead,
         Self::EventsBeforeHead,
         Self::PrevIsNext,
         Self::Sweep,
-        Self::PageOfItsEpoch,
         Self::OutboxOnNewEpoch,
         Self::StoredOfKnownEpoch,
     ];

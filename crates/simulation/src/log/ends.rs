@@ -7,6 +7,9 @@ use parlance_protocol::{ConversationId, Position, UserId};
 
 use super::{Call, Logged, Meta, Need, Redis};
 
+/// What a room begins with: the end, who is present, and all cursors.
+pub type Begin = (Meta, Vec<UserId>, Vec<(UserId, Cursor)>);
+
 /// One reading of a conversation's log.
 #[derive(Debug, Clone)]
 pub struct Piece {
@@ -40,11 +43,7 @@ impl Redis {
     ///
     /// # Errors
     /// What has to be done first.
-    pub fn opening(
-        &self,
-        call: Call,
-        conversation: &ConversationId,
-    ) -> Result<(Meta, Vec<UserId>, Vec<(UserId, Cursor)>), Need> {
+    pub fn opening(&self, call: Call, conversation: &ConversationId) -> Result<Begin, Need> {
         let meta = self.ready(call, conversation)?;
         Ok((meta, self.present(conversation), self.cursors(conversation)))
     }

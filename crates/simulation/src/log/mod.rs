@@ -28,7 +28,7 @@ use parlance_protocol::{ConversationId, MessageId, Position, UnixMicros, UserId}
 pub use self::people::Way;
 pub use self::{
     append::{AppendAnswer, Looked, LookedUp, Offer, Settled},
-    ends::Piece,
+    ends::{Begin, Piece},
     mark::{Base, Claimed},
 };
 use crate::rule::Rules;
