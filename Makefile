@@ -124,6 +124,10 @@ chaos: ## break everything under load for MINUTES=5; SEED=number repeats a plan
 fuzz: ## fuzz each target for SECONDS=60; TARGET=name for one; needs cargo-fuzz
 	.ci/fuzz $(or $(SECONDS),60) $(TARGET)
 
+.PHONY: simulate
+simulate: ## run SEEDS=10000 seeds of the simulation, or show SEED=n alone
+	cargo run --release --locked -p parlance-simulation -- $(if $(SEED),$(SEED) 1,$(or $(SEEDS),10000))
+
 .PHONY: tools
 tools:
 	$(call step,tools,.ci/tools)

@@ -92,6 +92,7 @@ impl<I: Ingest, A: Archive> Coordinator<I, A> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                biased;
                 _ = ticks.tick() => self.tick(),
                 Some(answer) = self.asked.next() => self.on_answer(answer),
                 Some(ended) = self.tasks.join_next() => self.on_end(ended),

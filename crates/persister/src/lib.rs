@@ -49,6 +49,8 @@ pub struct Options {
     /// How long a batch in flight may take to finish when its partition is let go. Shorter than two
     /// thirds of the lease, so that the partition is not taken meanwhile.
     pub finish: Duration,
+    /// From 0 to 1, another number at each call: so much of a pause between tries is left to chance.
+    pub chance: fn() -> f64,
 }
 
 impl Options {
@@ -60,6 +62,7 @@ impl Options {
             lease: LEASE,
             batch: BATCH,
             finish: FINISH,
+            chance: outage::chance,
         }
     }
 }
@@ -78,11 +81,12 @@ pub async fn run<I: Ingest, A: Archive>(
     stop: impl Future<Output = ()>,
 ) {
     let metrics = Rc::new(PersisterMetrics::register());
-    let writer = Writer::new(ingest.clone(), archive, Rc::clone(&metrics));
-    let shared = Shared::new(ingest, writer, options.batch, metrics);
+    let writer = Writer::new(ingest.clone(), archive, Rc::clone(&metrics), options.chance);
+    let shared = Shared::new(ingest, writer, (options.batch, options.chance), metrics);
     tracing::info!(me = %options.me.0, lease = ?options.lease, "persisting");
     let mut coordinator = Coordinator::new(Rc::new(shared), options);
     tokio::select! {
+        biased;
         () = stop => {}
         () = coordinator.work() => {}
     }

@@ -19,15 +19,17 @@ pub(crate) struct Peer {
     name: &'static str,
     waiting: Cell<usize>,
     since: Cell<Option<Instant>>,
+    chance: fn() -> f64,
 }
 
 impl Peer {
     /// That answers, as far as is known.
-    pub(crate) const fn new(name: &'static str) -> Self {
+    pub(crate) const fn new(name: &'static str, chance: fn() -> f64) -> Self {
         Self {
             name,
             waiting: Cell::new(0),
             since: Cell::new(None),
+            chance,
         }
     }
 
@@ -45,7 +47,7 @@ impl Peer {
                 Err(error) => {
                     retries.increment(1);
                     wait.get_or_insert_with(|| self.begin_wait(&error));
-                    sleep(backoff.after_failure(chance())).await;
+                    sleep(backoff.after_failure((self.chance)())).await;
                 }
             }
         }
@@ -82,7 +84,7 @@ impl Drop for Wait<'_> {
 }
 
 /// From 0 to 1. Without a source of chance all wait equally long, which is no harm.
-fn chance() -> f64 {
+pub(crate) fn chance() -> f64 {
     f64::from(getrandom::u32().unwrap_or(u32::MAX)) / f64::from(u32::MAX)
 }
 
@@ -94,7 +96,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_fails_is_tried_until_it_is_answered_and_waits_are_counted() {
-        let peer = Peer::new("store");
+        let peer = Peer::new("store", chance);
         let metrics = PersisterMetrics::register();
         let tries = Cell::new(0);
         let step = async || {

@@ -63,14 +63,14 @@ impl<I, A> Shared<I, A> {
     pub(crate) fn new(
         ingest: I,
         writer: Writer<I, A>,
-        batch: usize,
+        (batch, chance): (usize, fn() -> f64),
         metrics: Rc<PersisterMetrics>,
     ) -> Self {
         let batch = batch.clamp(1, ROOM);
         Self {
             ingest,
             writer,
-            log: Peer::new("log"),
+            log: Peer::new("log", chance),
             batch: u32::try_from(batch).expect("less than there is room for"),
             room: Semaphore::new(ROOM),
             metrics,
@@ -164,6 +164,7 @@ impl Seat {
         patience: Duration,
     ) {
         tokio::select! {
+            biased;
             () = self.store_batches(shared, patience) => {}
             never = self.store_cursors(shared) => match never {},
         }

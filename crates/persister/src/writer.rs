@@ -63,11 +63,16 @@ pub(crate) struct Refused {
 
 impl<I: Ingest, A: Archive> Writer<I, A> {
     /// `ingest` says how dead letters read.
-    pub(crate) fn new(ingest: I, archive: Arc<A>, metrics: Rc<PersisterMetrics>) -> Self {
+    pub(crate) fn new(
+        ingest: I,
+        archive: Arc<A>,
+        metrics: Rc<PersisterMetrics>,
+        chance: fn() -> f64,
+    ) -> Self {
         Self {
             ingest,
             archive,
-            store: Peer::new("store"),
+            store: Peer::new("store", chance),
             turns: Semaphore::new(IN_FLIGHT),
             metrics,
         }

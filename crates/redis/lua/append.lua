@@ -8,12 +8,12 @@
 -- ARGV  1 run, then "s" with a store or "l" without, then "p" to PUBLISH, "s" to SPUBLISH or "w" to do
 --       neither · then per conversation: how many events · channel · with a store the conversation,
 --       without "<entries kept> <ms kept>" · breaks known to the store, if anything was looked up (epoch
---       u32, id u56, k u24 each) · when the look-ups were found to be needed, ms: what they gave is
---       believed for ten seconds · then per event: name and content digest (12 and 4 bytes, or empty) ·
+--       u32, id u56, k u24 each) · what the look-ups were found to be needed by, "<ms>-<epoch>": what
+--       they gave is believed in that epoch alone, and for ten seconds · then per event: name and content digest (12 and 4 bytes, or empty) ·
 --       what it is and its time at receipt in µs: "m<t>", "e<id> <t>", "d<id> <t>" · look-up: "" not
 --       asked, "?" to be asked for in any case, "-" asked, else hits of id u56, k u24, digest c4 · body
 -- Gives per conversation: "E": open the epoch first · "B<epoch> <now, ms>": set the mark first ·
---       "L<now, ms> <i>,<j>…": look these up first; in each of these cases nothing was written. Else
+--       "L<now, ms>-<epoch> <i>,<j>…": look these up first; in each of these cases nothing was written. Else
 --       one text per event: "N<position> <prev> <t> <ordinal> <count>", "D<position> <epoch>" as before,
 --       in the epoch of now, "C" another content than before, "T" too many names, "U" the message that
 --       it changes was lost since it was found. Or an error, of this conversation alone.
@@ -164,8 +164,11 @@ local function append(keys_at, args_at, events)
             -- In the first of all epochs nothing was lost yet.
             local is_young = epoch > 0 and at / 1000 - tonumber(sub(e, 18, 30)) < OLD_ENOUGH_MS
             if is_young or (not state and count > 0) then looked = '?' end
-          elseif looked ~= '?' and now_ms() - tonumber(ARGV[args_at + 5]) > BELIEVED_MS then
-            looked = '?'
+          elseif looked ~= '?' then
+            local found_ms, found_in = string.match(ARGV[args_at + 5], '^(%d+)-(%d+)$')
+            -- What was not there before this epoch's mark may have been stored late, below its break.
+            local is_old = now_ms() - tonumber(found_ms) > BELIEVED_MS
+            if is_old or tonumber(found_in) ~= epoch then looked = '?' end
           end
           if looked == '?' then ask = ask .. ',' .. i
           elseif looked ~= '-' and looked ~= '' then
@@ -186,7 +189,7 @@ local function append(keys_at, args_at, events)
     elseif not is_message and epoch > 0 and unusual().is_orphan(what, meta, head_id, k) then answers[i] = 'U'
     end
   end
-  if ask ~= '' then return 'L' .. whole(now_ms()) .. ' ' .. sub(ask, 2) end
+  if ask ~= '' then return 'L' .. whole(now_ms()) .. '-' .. epoch .. ' ' .. sub(ask, 2) end
 
   -- Writes. Long texts are made once each: Lua hashes every byte of every text it makes.
   local prev = place(head_id, k)

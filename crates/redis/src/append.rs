@@ -140,7 +140,7 @@ struct Prepared {
 #[derive(Default)]
 struct Looked {
     breaks: Vec<u8>,
-    found_ms: String,
+    found: String,
 }
 
 async fn settle<S: Store>(
@@ -176,9 +176,9 @@ async fn settle<S: Store>(
         };
         match answered(answer)? {
             Answered::Needs(need) => Box::pin(io.satisfy(conversation, keys, need)).await?,
-            Answered::NeedsLookUp { indices, found_ms } => {
+            Answered::NeedsLookUp { indices, found } => {
                 let breaks = look_up(io, conversation, batch, &mut events, &indices).await?;
-                looked = Some(Looked { breaks, found_ms });
+                looked = Some(Looked { breaks, found });
             }
             Answered::Settled(answers) => {
                 let results = answers.iter().zip(batch);
@@ -259,10 +259,9 @@ fn part<S: Store>(
             part.arguments.push(kept.as_bytes());
         }
     }
-    let (breaks, found_ms) =
-        looked.map_or((&[][..], ""), |looked| (&*looked.breaks, &*looked.found_ms));
+    let (breaks, found) = looked.map_or((&[][..], ""), |looked| (&*looked.breaks, &*looked.found));
     part.arguments.push(breaks);
-    part.arguments.push(found_ms.as_bytes());
+    part.arguments.push(found.as_bytes());
     for event in events {
         part.keys.push(event.names_key.as_bytes());
         part.arguments.push(&event.named);
@@ -278,8 +277,8 @@ enum Answered {
     Needs(Need),
     NeedsLookUp {
         indices: Vec<usize>,
-        /// By the server's clock.
-        found_ms: String,
+        /// When, by the server's clock, and in which epoch.
+        found: String,
     },
     Settled(Vec<String>),
 }
@@ -292,11 +291,11 @@ fn answered(answer: Value) -> Result<Answered, CallError> {
         && let Some(indices) = text.strip_prefix(b"L")
     {
         let text = String::from_utf8_lossy(indices);
-        let (found_ms, indices) = text.split_once(' ').unwrap_or_default();
+        let (found, indices) = text.split_once(' ').unwrap_or_default();
         let indices = indices.split(',').filter_map(|index| index.parse().ok());
         return Ok(Answered::NeedsLookUp {
             indices: indices.collect(),
-            found_ms: found_ms.to_owned(),
+            found: found.to_owned(),
         });
     }
     Ok(Answered::Settled(answer::texts(answer)?))
