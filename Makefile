@@ -115,10 +115,10 @@ autobahn: ## frames against the Autobahn test suite; needs CPython 2.7; pass opt
 
 # Everything in release: the load is the point, and a debug build of the clients would be most of it.
 .PHONY: chaos
-chaos: ## break everything under load for MINUTES=5; SEED=number repeats a plan
+chaos: ## break everything under load for MINUTES=5; SEED=number repeats a plan, FAULTS="…" does only those
 	$(call step,build,cargo build --release --locked -p parlance -p parlance-tests --bin parlance --bin chaos)
 	$(call step,chaos,export PARLANCE_BIN="$$(.ci/target-dir)/release/parlance"; seed=$(or $(SEED),$$RANDOM); \
-		"$$(.ci/target-dir)/release/chaos" "$$seed" $(or $(MINUTES),5) "$$(.ci/target-dir)/chaos/$$seed")
+		"$$(.ci/target-dir)/release/chaos" "$$seed" $(or $(MINUTES),5) "$$(.ci/target-dir)/chaos/$$seed" $(FAULTS))
 
 .PHONY: fuzz
 fuzz: ## fuzz each target for SECONDS=60; TARGET=name for one; needs cargo-fuzz

@@ -11,13 +11,16 @@ use std::{
 
 use anyhow::{Context, bail};
 use parlance_testkit::{
-    nemesis::{Outcome, Run, draw},
+    nemesis::{Fault, Outcome, Run, draw},
     traffic::describe,
 };
 
-const USAGE: &str = "usage: chaos SEED MINUTES DIRECTORY
-Breaks a deployment for MINUTES as SEED says; the report and the history go to DIRECTORY.
-Example: chaos 7 30 target/chaos/7";
+const USAGE: &str = "usage: chaos SEED MINUTES DIRECTORY [FAULT]…
+Breaks a deployment for MINUTES as SEED says; the report and the history go to DIRECTORY. With names of
+faults, as a run shows them, only those are done.
+Examples:
+  chaos 7 30 target/chaos/7
+  chaos 7 1 target/chaos/7 RedisFailedOver RedisRestarted";
 /// Kills of each round, at least.
 const KILLS_PER_ROUND: usize = 34;
 /// More rounds than that are not done in a minute.
@@ -26,15 +29,20 @@ const ROUNDS_PER_MINUTE: usize = 1;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [seed, minutes, directory] = arguments.as_slice() else {
+    let [seed, minutes, directory, only @ ..] = arguments.as_slice() else {
         bail!(USAGE);
     };
     let seed: u64 = parsed(seed, "SEED")?;
     let minutes: usize = parsed(minutes, "MINUTES")?;
     let rounds = minutes.max(1) * ROUNDS_PER_MINUTE;
+    let mut steps = draw(seed, rounds, rounds * KILLS_PER_ROUND);
+    steps.retain(|step| only.is_empty() || only.contains(&step.fault.to_string()));
+    if steps.is_empty() {
+        bail!("no fault has a name of {only:?}; there are {:?}", Fault::ALL);
+    }
     let run = Run {
         seed,
-        steps: draw(seed, rounds, rounds * KILLS_PER_ROUND),
+        steps,
         at_most: Duration::from_secs(60 * minutes as u64),
         conversations: 6,
         sends_per_second: 1_500,

@@ -10,7 +10,7 @@
 mod plan;
 mod stage;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use parlance_checker::Violation;
 use serde_json::{Value, json};
@@ -59,6 +59,8 @@ pub struct Outcome {
 #[derive(Debug, Default)]
 struct Diary {
     events: Vec<Value>,
+    done: BTreeSet<Fault>,
+    struck: BTreeSet<Fault>,
     kills: usize,
     slowest: Duration,
 }
@@ -123,7 +125,10 @@ impl Run {
         say(&format!(
             "           {bite}; talk flows {seconds:.1} s after"
         ));
-        assert!(bite["struck"] != 0, "{fault} did nothing: {bite}");
+        if bite["struck"] != 0 {
+            diary.struck.insert(*fault);
+        }
+        diary.done.insert(*fault);
         diary.kills += usize::from(fault.kills());
         diary.slowest = diary.slowest.max(recovery);
         let recovery_ms = recovery.as_millis() as u64;
@@ -164,7 +169,11 @@ impl Run {
             events,
             kills,
             slowest,
+            done,
+            struck,
         } = diary;
+        let idle: Vec<&Fault> = done.difference(&struck).collect();
+        assert!(idle.is_empty(), "these struck nothing at all: {idle:?}");
         let seconds = slowest.as_secs_f64();
         say(&format!(
             "{kills} kills, {figures}; slowest recovery {seconds:.1} s; the same in {readings} readings \

@@ -276,7 +276,9 @@ impl Stage {
                 sleep(lasts * 2).await;
                 let waits = waiting(self.redis.primary());
                 self.cql.resume(0);
-                return (u64::try_from(waits).unwrap_or(0), waits);
+                // In a young epoch every name is looked up in the store: then nothing waits, all is put off.
+                let put_off = self.counts().put_off - before.put_off;
+                return (u64::try_from(waits).unwrap_or(0) + put_off, waits);
             }
             Fault::StoreSlow => {
                 let conditions = Conditions {
