@@ -22,7 +22,7 @@ async fn nothing_acknowledged_is_lost_whatever_breaks() {
         seed: SEED,
         steps: draw(SEED, 1, KILLS),
         at_most: Duration::from_secs(600),
-        conversations: 4,
+        conversations: 6,
         sends_per_second: 1_000,
         acknowledged: ACKNOWLEDGED,
     };

@@ -44,7 +44,8 @@ async fn main() -> anyhow::Result<()> {
         seed,
         steps,
         at_most: Duration::from_secs(60 * minutes as u64),
-        conversations: 6,
+        // A sender has 20,000 names in a conversation: enough for half an hour.
+        conversations: 12,
         sends_per_second: 1_500,
         acknowledged: 0,
     };

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::recording::{Layer, root};
 
 /// More unanswered sends than this, and a client says nothing new.
-const UNANSWERED: usize = 200;
+const UNANSWERED: usize = 50;
 /// Acknowledged sends that an extended client keeps.
 const KEPT: usize = 5_000;
 /// A server answers everything long before this, if only that it does not know.
