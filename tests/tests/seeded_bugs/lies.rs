@@ -415,11 +415,18 @@ pub(crate) fn loses_a_row_between_pages() -> Lie {
 // --- what others do ---
 
 pub(crate) fn takes_a_receipt_back() -> Lie {
-    let mut told = HashSet::new();
+    const FAR: u64 = 10;
+    let mut far = HashSet::new();
     to_members(move |line, mut frame| {
-        let reader = frame["user_id"].as_str().unwrap_or_default().to_owned();
-        if frame["type"] == "read" && reader != line.user && !told.insert((line.number, reader)) {
-            frame["message_ids"] = json!(["1"]);
+        if frame["type"] == "read" && frame["user_id"] != *line.user {
+            let reader = frame["user_id"].as_str().unwrap().to_owned();
+            let ids = frame["message_ids"].as_array().unwrap().iter();
+            let newest = ids.filter_map(|id| id.as_str()?.parse().ok()).max();
+            if far.contains(&(line.number, reader.clone())) {
+                frame["message_ids"] = json!(["1"]);
+            } else if newest > Some(FAR) {
+                far.insert((line.number, reader));
+            }
         }
         line.to_client(&frame);
     })

@@ -145,9 +145,11 @@ bugs! {
     a_message_has_the_content_of_another: plan, lies::shows_the_content_of_another(), [NoInvention];
     another_message_is_told_in_its_place: plan, lies::tells_another_message_in_its_place(), [OneOrder];
     a_message_is_invented: plan, lies::invents_a_message(), [NoInvention];
-    a_send_is_acknowledged_before_it_is_appended: plan, lies::acknowledges_before_it_appends(), [NoLoss, OneOrder];
+    a_send_is_acknowledged_before_it_is_appended:
+        plan, lies::acknowledges_before_it_appends(), [NoLoss, OneOrder];
     a_retry_is_appended_again: plan, lies::renames_retries(), [ExactlyOnce];
-    an_acknowledgement_names_the_next_id: plan, lies::acknowledges_as_the_next(), [StableAcknowledgement, OneOrder];
+    an_acknowledgement_names_the_next_id:
+        plan, lies::acknowledges_as_the_next(), [StableAcknowledgement, OneOrder];
     an_acknowledgement_names_an_old_id: plan, lies::acknowledges_as_an_older(), [RealTimeOrder];
     what_was_appended_is_refused: plan, lies::refuses_what_it_appended(), [HonestRefusal];
     two_sends_are_appended_in_another_order: plan, lies::appends_in_another_order(), [SessionOrder];
@@ -193,7 +195,8 @@ async fn typing_does_not_end() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_that_ran_out_is_good() {
     let bug = "a token that ran out is good";
-    let secret = stage().fleet.gateway(0).secret();
+    let stage = stage();
+    let secret = stage.fleet.gateway(0).secret();
     let slow = Plan {
         sends_per_second: 10,
         ..lively(bug)
@@ -212,8 +215,10 @@ async fn proxies_that_do_not_lie_are_not_accused() {
     let liars = Liars::before(&stage.fleet.directory, lies::none()).await;
     let mut traffic = Traffic::start(&changes, &liars.directory).await;
     traffic.until_acknowledged(LIVELY_TALK).await;
+    let fault = traffic.fault_begins("all connections cut");
     liars.cut();
     traffic.flows_again().await;
+    traffic.fault_ends(fault);
     let figures = traffic.finish(Promise::NothingLost).await;
     report(&format!("no lie: {figures}"));
 }

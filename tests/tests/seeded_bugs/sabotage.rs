@@ -17,7 +17,6 @@ use parlance_testkit::{
     server::Parlance,
     traffic::{Plan, Traffic, recording::Promise},
 };
-
 use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
@@ -28,7 +27,8 @@ use crate::{
 
 /// So many were said when the conversation is broken.
 const SOME: u64 = 200;
-const SOON: Duration = Duration::from_millis(250);
+/// More than clients take to be back after a cut.
+const SOON: Duration = Duration::from_secs(1);
 /// Connections that are not closed.
 const KEPT: usize = 60;
 
@@ -46,24 +46,22 @@ struct Losses {
     lost: Arc<Semaphore>,
 }
 
-impl Default for Losses {
-    fn default() -> Self {
+impl Losses {
+    fn none() -> Self {
         Self {
             are: Arc::default(),
             lost: Arc::new(Semaphore::new(0)),
         }
     }
-}
 
-impl Losses {
     fn lie(&self) -> Lie {
         lies::loses_acknowledgements(self.are.clone(), self.lost.clone())
     }
 
     /// Returns when so many are lost.
-    async fn begin(&self, count: u64) {
+    async fn begin(&self, count: u32) {
         self.are.store(true, Ordering::SeqCst);
-        let lost = self.lost.acquire_many(u32::try_from(count).unwrap());
+        let lost = self.lost.acquire_many(count);
         drop(timeout(DEADLINE, lost).await.unwrap().unwrap());
     }
 
@@ -73,10 +71,10 @@ impl Losses {
 }
 
 /// Conversations of a plan with their partitions' tags.
-fn conversations(plan: &Plan) -> impl Iterator<Item = (String, String)> {
+fn conversations(plan: &Plan) -> Vec<(String, String)> {
     let names = (0..plan.conversations).map(|number| format!("{}c{number}", plan.name));
     let tagged = |name: String| (tag(partition_of(&name)), name);
-    names.map(tagged).collect::<Vec<_>>().into_iter()
+    names.map(tagged).collect()
 }
 
 /// Talks through a lie on a Redis that loses everything meanwhile, as may happen.
@@ -110,13 +108,13 @@ async fn names_are_forgotten_before_retries() {
     let (_turn, bug) = (turn(), "names are forgotten before retries");
     let (redis, fleet) = stage();
     let began = Instant::now();
-    let losses = Losses::default();
+    let losses = Losses::none();
     let lie = losses.lie();
     let liars = Liars::before(&fleet.directory, lie).await;
     let plan = plan(bug);
     let mut traffic = Traffic::start(&plan, &liars.directory).await;
     traffic.until_acknowledged(SOME).await;
-    losses.begin(SOME / 4).await;
+    losses.begin(50).await;
     for (tag, conversation) in conversations(&plan) {
         let names = redis.cmd(&["KEYS", &format!("{tag}:d:*:{conversation}")]);
         for name in names.list() {
@@ -152,7 +150,7 @@ async fn an_entry_of_the_log_is_overwritten_by_the_next() {
         let log = format!("{tag}:l:{conversation}");
         redis.cmd(&["EVAL", OVERWRITE, "1", &log]);
     }
-    let expected = [Invariant::OneOrder, Invariant::HistoryIsLive];
+    let expected = [Invariant::NoInvention, Invariant::HistoryIsLive];
     judge(bug, traffic, Promise::NothingLost, began, &expected).await;
 }
 
@@ -169,7 +167,7 @@ async fn an_old_copy_of_a_conversation_comes_back() {
     traffic.until_acknowledged(SOME).await;
     let keys = |what: &str| {
         let of = |(tag, name): (String, String)| format!("{tag}:{what}:{name}");
-        conversations(&plan).map(of).collect::<Vec<_>>()
+        conversations(&plan).into_iter().map(of).collect::<Vec<_>>()
     };
     let (ends, logs) = (keys("m"), keys("l"));
     let copy = |from: &[String], to: &[String]| {
@@ -212,12 +210,12 @@ async fn a_lagging_replica_takes_over_where_nothing_may_be_lost() {
     judge(bug, traffic, Promise::EpochMayRise, began, &expected).await;
 }
 
-/// Acknowledgements get lost until as many were as are made in a second.
+/// Acknowledgements get lost until as many were as are made in two seconds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_is_answered_for_a_second() {
-    let (_turn, bug) = (turn(), "nobody is answered for a second");
+async fn nobody_is_answered_for_two_seconds() {
+    let (_turn, bug) = (turn(), "nobody is answered for two seconds");
     let began = Instant::now();
-    let losses = Losses::default();
+    let losses = Losses::none();
     let lie = losses.lie();
     let stage = crate::stage();
     let liars = Liars::before(&stage.fleet.directory, lie).await;
@@ -225,7 +223,7 @@ async fn nobody_is_answered_for_a_second() {
     let mut traffic = Traffic::start(&plan, &liars.directory).await;
     traffic.until_acknowledged(SOME).await;
     let asked_us = traffic.now_us();
-    losses.begin(plan.sends_per_second.into()).await;
+    losses.begin(plan.sends_per_second * 2).await;
     losses.end();
     liars.cut();
     traffic.flows_again().await;
