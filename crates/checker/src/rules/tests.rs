@@ -711,6 +711,9 @@ fn what_takes_too_long_when_all_is_well_is_found() {
 fn silence_is_found() {
     let silent = vec![at(2, offered("ann-1"))];
     finds_in(timed(silent.clone(), vec![]), &[HonestRefusal]);
+    let mut asked_again = silent.clone();
+    asked_again.extend((1..10).map(|turn| at(2 + turn * 10, offered("ann-1"))));
+    finds_in(timed(asked_again, vec![]), &[HonestRefusal]);
     let mut excused = timed(silent, vec![]);
     excused.faults.push(Fault {
         name: "gateway stopped".to_owned(),

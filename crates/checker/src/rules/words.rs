@@ -62,8 +62,9 @@ fn check_silence(case: &mut Case<'_>, number: usize, member: &Member) {
     for seen in &member.events {
         match &seen.event {
             Event::Connected { .. } | Event::Closed { .. } => open.clear(),
+            // Asking again is no answer.
             Event::Offered { name } => {
-                open.insert(name, seen.at_us);
+                open.entry(name).or_insert(seen.at_us);
             }
             Event::PutOff { name: None, .. } | Event::Refused { name: None, .. } => open.clear(),
             Event::PutOff {
