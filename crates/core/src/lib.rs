@@ -4,6 +4,10 @@
 //! Sans-IO: no runtime, clock, socket or random source in here. Time and chance come in as
 //! arguments, what should happen goes out as data ([`room::Effect`]), and the answers come back in.
 
+// What the model test has of its own is used by the fuzz target, under the name that it has there.
+#[cfg(any(fuzzing, test))]
+extern crate self as parlance_core;
+
 pub mod clock;
 pub mod entry;
 pub mod identity;

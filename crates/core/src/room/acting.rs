@@ -392,7 +392,7 @@ impl ActionKind {
         }
     }
 
-    fn of_action(action: &Action<'_>) -> Self {
+    pub(super) fn of_action(action: &Action<'_>) -> Self {
         match action {
             Action::SendMessage { .. } => Self::SendMessage,
             Action::EditMessage { .. } => Self::EditMessage,

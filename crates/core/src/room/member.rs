@@ -37,6 +37,8 @@ pub(crate) struct Joining {
     pub(crate) asked: bool,
     /// The log was read again for this greeting, or is being read.
     pub(crate) read_on: bool,
+    /// `hello` was queued.
+    pub(crate) greeted: bool,
 }
 
 /// Something for this member alone.
@@ -107,6 +109,7 @@ impl Member {
                 since: joiner.since,
                 asked: false,
                 read_on: false,
+                greeted: false,
             })),
             last: Position::ZERO,
             not_given: MessageId::ZERO,
@@ -128,6 +131,23 @@ impl Member {
         self.direct_bytes = self.direct_bytes.saturating_add(text.len() as u32);
         self.direct.push_back(Direct::Text(text));
         bears
+    }
+
+    /// Queues the greeting, before whatever waits already.
+    pub(crate) fn greet(&mut self, hello: Bytes) {
+        self.direct_bytes = self.direct_bytes.saturating_add(hello.len() as u32);
+        self.direct.push_front(Direct::Text(hello));
+        if let Feed::Joining(joining) = &mut self.feed {
+            joining.greeted = true;
+        }
+    }
+
+    /// Whether all that waits has to wait for `hello`, which comes first on the extended layer.
+    pub(crate) fn awaits_hello(&self) -> bool {
+        match &self.feed {
+            Feed::Joining(joining) => self.extended && !joining.greeted,
+            Feed::Reading { .. } | Feed::Ring { .. } => false,
+        }
     }
 
     /// Up to which message a pong proves receipt; `None` when this socket was given none.
@@ -159,8 +179,11 @@ impl Member {
         self.direct_bytes as usize
     }
 
-    /// What is left when the connection is closed.
+    /// What is left when the connection is closed: nothing of what waits for a `hello` that never comes.
     pub(crate) fn into_last_texts(self) -> Vec<Bytes> {
+        if self.awaits_hello() {
+            return Vec::new();
+        }
         let texts = self.direct.into_iter().filter_map(|direct| match direct {
             Direct::Text(text) => Some(text),
             Direct::Ping(_) => None,

@@ -14,6 +14,8 @@ mod acting;
 mod answers;
 mod epoch;
 mod frames;
+#[cfg(any(fuzzing, test))]
+pub mod fuzz;
 mod live;
 mod member;
 mod restore;

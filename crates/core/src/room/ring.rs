@@ -205,6 +205,17 @@ impl Ring {
         }
     }
 
+    /// Its bounds hold, and what it counts is right.
+    #[cfg(any(fuzzing, test))]
+    pub(super) fn check(&self) {
+        let durable = self.items.iter().filter(|item| item.is_durable()).count();
+        let bytes: usize = self.items.iter().map(|item| item.text.len()).sum();
+        assert_eq!((self.durable, self.bytes), (durable, bytes));
+        assert!(durable <= self.max_durable && self.items.len() <= 2 * self.max_durable);
+        assert!(bytes <= self.max_bytes || self.items.len() == 1, "{bytes}");
+        assert!(self.written.len() <= WRITTEN_MAX && self.unstored.len() <= self.items.len());
+    }
+
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
         self.written.clear();

@@ -271,7 +271,11 @@ impl Room {
                 heartbeat_ms: HEARTBEAT_MS,
                 limits: self.limits(),
             };
-            self.tell(key, &hello, cx);
+            let text = hello.encode();
+            if let Some(member) = self.members.get_mut(index(key)) {
+                member.greet(text);
+                cx.effects.push(Effect::Write(key));
+            }
         }
         self.release(key, cx);
     }
@@ -419,6 +423,9 @@ impl Room {
         let Some(member) = self.members.get_mut(index(key)) else {
             return false;
         };
+        if member.awaits_hello() {
+            return false;
+        }
         while sink.bytes() < budget {
             match member.next_direct() {
                 Some(Direct::Text(text)) => sink.text(&text),
