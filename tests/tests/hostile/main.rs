@@ -11,6 +11,7 @@
 
 mod after;
 mod before;
+mod paced;
 
 use std::sync::{
     Arc,
@@ -62,6 +63,7 @@ impl Case {
 async fn every_hostile_client_gets_its_answer_and_a_healthy_pair_does_not_notice() {
     let setup = Parlance::setup().set("origins", "https://chat.example");
     let setup = setup.set("limits.user_actions_per_second", "0");
+    let setup = setup.set("limits.actions_per_second", "0");
     let server = setup.set("limits.connections_per_user", "0").start();
     let server = Arc::new(server);
     let mut cases = before::cases(&server);
@@ -83,6 +85,13 @@ async fn every_hostile_client_gets_its_answer_and_a_healthy_pair_does_not_notice
             let name = case.name.clone();
             let done = tokio::spawn(async move { run(&server, number, case).await });
             done.await.is_err().then_some(name)
+        });
+    }
+    let paced = paced::cases(&server).into_iter();
+    for (name, case) in paced.filter(|(name, _)| name.contains(&part)) {
+        running.spawn(async move {
+            let done = tokio::spawn(case);
+            done.await.is_err().then(|| format!("paced: {name}"))
         });
     }
     let ended = running.join_all().await;
