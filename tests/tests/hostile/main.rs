@@ -1,8 +1,8 @@
 //! Hostile clients: named cases as tables, on the real server, beside a pair that must not notice.
 //!
-//! Each case is what is sent and the one answer that the protocol allows. It does not measure
-//! memory, and leaves floods and time limits to the tests of the protocol. `HOSTILE_CASE=part of a
-//! name` runs some cases.
+//! Each case is what is sent and the one answer that the protocol allows; those that take their
+//! time run beside them. Floods and costs have tests of their own, since they need a server of
+//! their own. `HOSTILE_CASE=part of a name` runs some cases.
 
 #![expect(
     clippy::unwrap_used,
@@ -11,6 +11,8 @@
 
 mod after;
 mod before;
+mod cost;
+mod floods;
 mod paced;
 
 use std::sync::{
@@ -74,6 +76,7 @@ async fn every_hostile_client_gets_its_answer_and_a_healthy_pair_does_not_notice
     let part = std::env::var("HOSTILE_CASE").unwrap_or_default();
     cases.retain(|case| case.name.contains(&part));
 
+    let resources = cost::Resources::of(&server);
     let over = Arc::new(AtomicBool::new(false));
     let pair = tokio::spawn(talk(server.clone(), over.clone()));
     let turns = Arc::new(Semaphore::new(AT_ONCE));
@@ -99,6 +102,9 @@ async fn every_hostile_client_gets_its_answer_and_a_healthy_pair_does_not_notice
     over.store(true, Ordering::SeqCst);
     let said = pair.await.unwrap();
     assert!(said > 0, "the healthy pair said nothing");
+    if part.is_empty() && wrong.is_empty() {
+        resources.are_back(&server).await;
+    }
     assert!(wrong.is_empty(), "answered wrongly: {wrong:#?}");
 }
 

@@ -24,7 +24,7 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 const CLOSING: Duration = Duration::from_secs(2);
 const STARTED_FRAME: Duration = Duration::from_secs(10);
 /// Of 16 kB: more than the buffers of two sockets hold when one side does not read.
-const UNREAD_MESSAGES: usize = 600;
+const UNREAD_MESSAGES: usize = 400;
 
 type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
