@@ -38,7 +38,10 @@ async fn main() -> anyhow::Result<()> {
     let mut steps = draw(seed, rounds, rounds * KILLS_PER_ROUND);
     steps.retain(|step| only.is_empty() || only.contains(&step.fault.to_string()));
     if steps.is_empty() {
-        bail!("no fault has a name of {only:?}; there are {:?}", Fault::ALL);
+        bail!(
+            "no fault has a name of {only:?}; there are {:?}",
+            Fault::ALL
+        );
     }
     let run = Run {
         seed,

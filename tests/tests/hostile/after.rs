@@ -89,6 +89,38 @@ fn frames() -> Vec<Case> {
     let mut bomb = raw(false, 0, 1, b"");
     bomb.extend(raw(false, 0, 0, b"").repeat(64));
     add("65 empty fragments".into(), bomb, Answer::Close(1008));
+    for (name, piece) in [("empty", &b""[..]), ("one byte", b"x")] {
+        let mut million = raw(false, 0, 1, b"");
+        million.extend(raw(false, 0, 0, piece).repeat(1_000_000));
+        add(
+            format!("a million fragments, {name}"),
+            million,
+            Answer::Close(1008),
+        );
+    }
+    let mut total = raw(false, 0, 1, &[b' '; 30_000]);
+    total.extend(raw(false, 0, 0, &[b' '; 30_000]));
+    let whole = [
+        &total[..],
+        &raw(true, 0, 0, br#"{"action":"heartbeat"}"#)[..],
+    ];
+    add(
+        "60022 bytes in fragments".into(),
+        whole.concat(),
+        Answer::Lives,
+    );
+    total.extend(raw(false, 0, 0, &[b' '; 5_537]));
+    add(
+        "65537 bytes in fragments".into(),
+        total,
+        Answer::Close(1009),
+    );
+    let between = [
+        raw(false, 0, 1, &heartbeat[..5]),
+        raw(true, 0, opcode::PING, b""),
+        raw(true, 0, 0, &heartbeat[5..]),
+    ];
+    add("ping inside a text".into(), between.concat(), Answer::Lives);
     let pings = raw(true, 0, opcode::PING, b"").repeat(250);
     add("ping flood".into(), pings, Answer::Close(1008));
     let pongs = raw(true, 0, opcode::PONG, b"").repeat(250);
@@ -273,6 +305,15 @@ fn texts() -> Vec<Case> {
         let text = format!(r#"{{"action":"send_message","content":"x","local_id":{value}}}"#);
         add(&text, &text, Answer::Refused("invalid_local_id"));
     }
+    for bytes in [129, 20_000] {
+        let id = "x".repeat(bytes);
+        let text = format!(r#"{{"action":"send_message","content":"x","local_id":"{id}"}}"#);
+        let name = format!("local_id of {bytes} bytes");
+        add(&name, &text, Answer::Refused("invalid_local_id"));
+        let text = format!(r#"{{"action":"fetch_messages","request_id":"{id}"}}"#);
+        let name = format!("request_id of {bytes} bytes");
+        add(&name, &text, Answer::Refused("invalid_field"));
+    }
     let long = "x".repeat(16_385);
     let text = format!(r#"{{"action":"send_message","content":"{long}"}}"#);
     add("long content", &text, Answer::Refused("content_too_long"));
@@ -294,6 +335,12 @@ fn texts() -> Vec<Case> {
     add(
         "wide",
         &format!(r#"{{"action":"heartbeat"{wide}}}"#),
+        Answer::Lives,
+    );
+    let filled: String = (0..7_000).map(|n| format!(r#","{n:x}":0"#)).collect();
+    add(
+        "as many keys as a frame holds",
+        &format!(r#"{{"action":"heartbeat"{filled}}}"#),
         Answer::Lives,
     );
     let nested = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));

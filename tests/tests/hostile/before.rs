@@ -1,6 +1,7 @@
 //! What is sent before anybody is a member: requests, origins and tokens.
 
 use parlance_testkit::{
+    frames::Frame,
     server::Parlance,
     tokens::{Claims, unix_now},
 };
@@ -13,6 +14,7 @@ const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
 pub(crate) fn cases(server: &Parlance) -> Vec<Case> {
     let good = server.mint(&Claims::of("hostile"));
     let mut cases = requests(&good);
+    cases.extend(streams(&good));
     cases.extend(origins(&good));
     cases.extend(tokens(server, &good));
     cases
@@ -133,6 +135,80 @@ fn requests(token: &str) -> Vec<Case> {
     for value in ["0", "2", "", "01", "true", "1%00"] {
         let line = format!("GET {path}&v={value} HTTP/1.1");
         add(format!("v={value}"), request(&line, &proper), Answer::Lives);
+    }
+    cases
+}
+
+/// Requests that are judged together with what stands around them.
+fn streams(token: &str) -> Vec<Case> {
+    let path = format!("/conversations/s/?token={token}");
+    let headers = "Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let proper = format!("GET {path} HTTP/1.1\r\n{headers}\r\n");
+    let mut cases = vec![];
+    let mut add = |name: String, bytes, answer| {
+        let name = format!("stream: {name}");
+        cases.push(Case::new(name, Sent::Request(bytes), answer));
+    };
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"] {
+        let bytes = format!("{method} {path} HTTP/1.1\r\n{headers}\r\n").into_bytes();
+        add(format!("method {method}"), bytes, Answer::Status(405));
+    }
+    for line in ["get", "G@T", "G\0T", "", "GET GET"] {
+        let bytes = format!("{line} {path} HTTP/1.1\r\n{headers}\r\n").into_bytes();
+        let status = if line == "get" { 405 } else { 400 };
+        add(format!("method {line:?}"), bytes, Answer::Status(status));
+    }
+    for (count, answer) in [(60, Answer::Lives), (120, Answer::Status(431))] {
+        let more: String = (0..count).map(|n| format!("X-{n}: y\r\n")).collect();
+        let bytes = format!("GET {path} HTTP/1.1\r\n{headers}{more}\r\n").into_bytes();
+        add(format!("{count} more headers"), bytes, answer);
+    }
+    for (name, header, body) in [
+        ("of five bytes", "Content-Length: 5", "hello".to_owned()),
+        (
+            "in chunks",
+            "Transfer-Encoding: chunked",
+            "5\r\nhello\r\n0\r\n\r\n".to_owned(),
+        ),
+        (
+            "that is a request",
+            &format!("Content-Length: {}", proper.len()),
+            proper.clone(),
+        ),
+        (
+            "announced twice",
+            "Content-Length: 5\r\nTransfer-Encoding: chunked",
+            "0\r\n\r\nhello".to_owned(),
+        ),
+    ] {
+        let bytes = format!("GET {path} HTTP/1.1\r\n{headers}{header}\r\n\r\n{body}").into_bytes();
+        add(format!("a body {name}"), bytes, Answer::Status(400));
+    }
+    let with = |more: &[u8]| [proper.as_bytes(), more].concat();
+    let second = with(proper.as_bytes());
+    add("a second request".into(), second, Answer::Close(1002));
+    let heartbeat = Frame::text(r#"{"action":"heartbeat"}"#);
+    let frames = [
+        ("a heartbeat", heartbeat.masked(), Answer::Lives),
+        (
+            "an unmasked heartbeat",
+            heartbeat.unmasked(),
+            Answer::Close(1002),
+        ),
+        (
+            "a close",
+            Frame::close(1000, "").masked(),
+            Answer::Close(1000),
+        ),
+        (
+            "no JSON",
+            Frame::text("x").masked(),
+            Answer::Refused("invalid_json"),
+        ),
+    ];
+    for (name, bytes, answer) in frames {
+        add(format!("behind the request, {name}"), with(&bytes), answer);
     }
     cases
 }

@@ -1,8 +1,8 @@
 //! Hostile clients: named cases as tables, on the real server, beside a pair that must not notice.
 //!
-//! Each case is what is sent and the one answer that the protocol allows. It does not measure
-//! memory, and leaves floods and time limits to the tests of the protocol. `HOSTILE_CASE=part of a
-//! name` runs some cases.
+//! Each case is what is sent and the one answer that the protocol allows; those that take their
+//! time run beside them. Floods and costs have tests of their own, since they need a server of
+//! their own. `HOSTILE_CASE=part of a name` runs some cases.
 
 #![expect(
     clippy::unwrap_used,
@@ -11,6 +11,9 @@
 
 mod after;
 mod before;
+mod cost;
+mod floods;
+mod paced;
 
 use std::sync::{
     Arc,
@@ -62,6 +65,7 @@ impl Case {
 async fn every_hostile_client_gets_its_answer_and_a_healthy_pair_does_not_notice() {
     let setup = Parlance::setup().set("origins", "https://chat.example");
     let setup = setup.set("limits.user_actions_per_second", "0");
+    let setup = setup.set("limits.actions_per_second", "0");
     let server = setup.set("limits.connections_per_user", "0").start();
     let server = Arc::new(server);
     let mut cases = before::cases(&server);
@@ -72,6 +76,7 @@ async fn every_hostile_client_gets_its_answer_and_a_healthy_pair_does_not_notice
     let part = std::env::var("HOSTILE_CASE").unwrap_or_default();
     cases.retain(|case| case.name.contains(&part));
 
+    let resources = cost::Resources::of(&server);
     let over = Arc::new(AtomicBool::new(false));
     let pair = tokio::spawn(talk(server.clone(), over.clone()));
     let turns = Arc::new(Semaphore::new(AT_ONCE));
@@ -85,11 +90,21 @@ async fn every_hostile_client_gets_its_answer_and_a_healthy_pair_does_not_notice
             done.await.is_err().then_some(name)
         });
     }
+    let paced = paced::cases(&server).into_iter();
+    for (name, case) in paced.filter(|(name, _)| name.contains(&part)) {
+        running.spawn(async move {
+            let done = tokio::spawn(case);
+            done.await.is_err().then(|| format!("paced: {name}"))
+        });
+    }
     let ended = running.join_all().await;
     let wrong: Vec<String> = ended.into_iter().flatten().collect();
     over.store(true, Ordering::SeqCst);
     let said = pair.await.unwrap();
     assert!(said > 0, "the healthy pair said nothing");
+    if part.is_empty() && wrong.is_empty() {
+        resources.are_back(&server).await;
+    }
     assert!(wrong.is_empty(), "answered wrongly: {wrong:#?}");
 }
 
