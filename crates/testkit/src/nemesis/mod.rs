@@ -159,8 +159,7 @@ impl Run {
         say: &mut impl FnMut(&str),
     ) -> Outcome {
         let patience = Duration::from_secs(20);
-        let (figures, recording, violations) =
-            traffic.judge(Promise::EpochMayRise, patience).await;
+        let (figures, recording, violations) = traffic.judge(Promise::EpochMayRise, patience).await;
         let readings = match violations.is_empty() {
             true => stage.check(&recording).await,
             false => 0,
