@@ -164,9 +164,14 @@ impl Part {
 }
 
 impl Store for Part {
-    async fn open_epoch(&self, partition: Partition) -> Result<u32, Unavailable> {
+    async fn open_epoch(
+        &self,
+        partition: Partition,
+        above: Option<u32>,
+    ) -> Result<u32, Unavailable> {
         let mut epochs = self.epochs.lock().unwrap();
-        let next = epochs.get(&partition).map_or(0, |epoch| epoch + 1);
+        let last = epochs.get(&partition).copied().max(above);
+        let next = last.map_or(0, |epoch| epoch + 1);
         epochs.insert(partition, next);
         Ok(next)
     }

@@ -72,11 +72,17 @@ pub struct StoredEvent {
 /// What a log asks of the store.
 pub trait Store: Send + Sync + 'static {
     /// Opens the next epoch of a partition and answers with its number: 0 the first time, then one
-    /// more each time. Never answers with the same number twice; a lost answer skips one.
+    /// more each time, but above `above` always: a log that was without this store before, or whose store
+    /// was put back to an older state, has seen higher ones. Never answers with the same number twice; a
+    /// lost answer skips one.
     ///
     /// # Errors
     /// [`Unavailable`].
-    fn open_epoch(&self, partition: Partition) -> impl Future<Output = Result<u32, Unavailable>>;
+    fn open_epoch(
+        &self,
+        partition: Partition,
+        above: Option<u32>,
+    ) -> impl Future<Output = Result<u32, Unavailable>>;
 
     /// All epochs of a conversation, the oldest first. Empty: nothing of it is stored.
     ///
@@ -214,7 +220,7 @@ pub enum WriteError {
 pub enum NoStore {}
 
 impl Store for NoStore {
-    async fn open_epoch(&self, _: Partition) -> Result<u32, Unavailable> {
+    async fn open_epoch(&self, _: Partition, _: Option<u32>) -> Result<u32, Unavailable> {
         match *self {}
     }
 

@@ -107,7 +107,10 @@ async fn open<S: Store>(
             continue;
         };
         let epoch = match store {
-            Some(store) => store.open_epoch(partition).await?,
+            Some(store) => {
+                let seen = before.max(epochs.known(partition));
+                store.open_epoch(partition, seen).await?
+            }
             None => next_by_itself(before, epochs.known(partition)),
         };
         if set(partition, link, &nonce, epoch).await? {

@@ -502,14 +502,18 @@ struct Overtaken {
 }
 
 impl Store for Overtaken {
-    async fn open_epoch(&self, partition: Partition) -> Result<u32, Unavailable> {
+    async fn open_epoch(
+        &self,
+        partition: Partition,
+        above: Option<u32>,
+    ) -> Result<u32, Unavailable> {
         let tag = redis::tag(u16::from(partition.0));
         let run = |field| self.server.info(field)[..8].to_owned();
         let run = run("run_id") + &run("master_replid");
         let opened = format!("{run} 1700000000000 5");
         self.server.cmd(&["SET", &format!("{tag}:e"), &opened]);
         self.server.cmd(&["DEL", &format!("{tag}:o")]);
-        self.store.open_epoch(partition).await
+        self.store.open_epoch(partition, above).await
     }
 
     async fn epochs(&self, conversation: &ConversationId) -> Result<Vec<EpochRow>, Unavailable> {

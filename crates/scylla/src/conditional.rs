@@ -33,11 +33,15 @@ impl Default for Turns {
 }
 
 impl Core {
-    pub(crate) async fn next_epoch(&self, partition: Partition) -> Result<u32, Unavailable> {
+    pub(crate) async fn next_epoch(
+        &self,
+        partition: Partition,
+        above: Option<u32>,
+    ) -> Result<u32, Unavailable> {
         let open = async {
             let _turn = self.turns.0[usize::from(partition.0)].lock().await;
             let connected = self.connected.load_full();
-            connected.open_epoch(partition).await
+            connected.open_epoch(partition, above).await
         };
         let opened = timeout(WRITE_LIMIT, open).await;
         let late = |_| Unavailable::new(format!("no epoch was opened within {WRITE_LIMIT:?}"));
@@ -56,7 +60,12 @@ enum Conditional {
 }
 
 impl Connected {
-    async fn open_epoch(&self, partition: Partition) -> Result<u32, Unavailable> {
+    async fn open_epoch(
+        &self,
+        partition: Partition,
+        above: Option<u32>,
+    ) -> Result<u32, Unavailable> {
+        let above = above.map_or(-1, i64::from);
         let all = &self.statements;
         let number = i32::from(partition.0);
         let mut present = self.present_epoch(number).await?;
@@ -67,12 +76,15 @@ impl Connected {
                     (0, first.await)
                 }
                 Some(epoch) => {
-                    let values = (epoch + 1, number, epoch);
-                    let next = self.session.execute_unpaged(&all.next_epoch, values);
-                    (epoch + 1, next.await)
+                    let next = epoch.max(above) + 1;
+                    let values = (next, number, epoch);
+                    let answer = self.session.execute_unpaged(&all.next_epoch, values);
+                    (next, answer.await)
                 }
             };
             match outcome(answer)? {
+                // The first one is 0, wherever the log is.
+                Conditional::Applied if next <= above => present = Some(next),
                 Conditional::Applied => return u32::try_from(next).map_err(Unavailable::new),
                 Conditional::Not {
                     present: Some(epoch),

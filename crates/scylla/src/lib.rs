@@ -101,8 +101,12 @@ pub fn migrate(options: &Options, replication: &Replication) -> Result<Vec<Step>
 }
 
 impl Store for Scylla {
-    async fn open_epoch(&self, partition: Partition) -> Result<u32, Unavailable> {
-        self.within(self.core.next_epoch(partition)).await
+    async fn open_epoch(
+        &self,
+        partition: Partition,
+        above: Option<u32>,
+    ) -> Result<u32, Unavailable> {
+        self.within(self.core.next_epoch(partition, above)).await
     }
 
     async fn epochs(&self, conversation: &ConversationId) -> Result<Vec<EpochRow>, Unavailable> {

@@ -71,7 +71,7 @@ parlance_testkit::store_contract_tests!(OnServer);
 fn two_processes_that_open_epochs_at_once_never_get_the_same_number() {
     let shared = Shared::get();
     let other = Scylla::connect(shared.options.clone()).unwrap();
-    let open = async |store: &Scylla| store.open_epoch(Partition(77)).await.ok();
+    let open = async |store: &Scylla| store.open_epoch(Partition(77), None).await.ok();
     let open_ten = async |store| {
         let mut opened = Vec::new();
         for _ in 0..10 {

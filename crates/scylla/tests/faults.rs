@@ -89,7 +89,7 @@ fn a_store_that_was_dead_for_long_is_of_use_soon_after_it_is_back() {
     wait_until("unhealthy", || store.healthy().is_err());
     let refused = block_on(store.put_events(&room, written)).unwrap_err();
     assert!(matches!(refused, WriteError::Unavailable(_)), "{refused}");
-    assert!(block_on(store.open_epoch(Partition(0))).is_err());
+    assert!(block_on(store.open_epoch(Partition(0), None)).is_err());
     let died = Instant::now();
     wait_until("long enough", || died.elapsed() > Duration::from_secs(13));
     server.restart(0);
@@ -102,7 +102,7 @@ fn a_store_that_was_dead_for_long_is_of_use_soon_after_it_is_back() {
     block_on(store.put_events(&room, written)).unwrap();
     assert_eq!(store.healthy(), Ok(()));
     // The epoch of before may have been opened, or not.
-    assert!(block_on(store.open_epoch(Partition(0))).unwrap() <= 1);
+    assert!(block_on(store.open_epoch(Partition(0), None)).unwrap() <= 1);
 }
 
 #[test]

@@ -15,7 +15,8 @@ use crate::{
 };
 
 pub(crate) async fn open_epoch<N: Net>(net: &N, partition: Partition) -> Result<u32, Unavailable> {
-    net.store(move |it| at_once(it.open_epoch(partition))).await
+    net.store(move |it| at_once(it.open_epoch(partition, None)))
+        .await
 }
 
 pub(crate) async fn epochs<N: Net>(

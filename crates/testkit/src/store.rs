@@ -158,10 +158,15 @@ fn deleted_by_author(message: &Entry) -> Entry {
 }
 
 impl Store for MemoryStore {
-    async fn open_epoch(&self, partition: Partition) -> Result<u32, Unavailable> {
+    async fn open_epoch(
+        &self,
+        partition: Partition,
+        above: Option<u32>,
+    ) -> Result<u32, Unavailable> {
         self.check()?;
         let mut state = locked(&self.state);
-        let next = state.epochs.get(&partition).map_or(0, |epoch| epoch + 1);
+        let last = state.epochs.get(&partition).copied().max(above);
+        let next = last.map_or(0, |epoch| epoch + 1);
         state.epochs.insert(partition, next);
         Ok(next)
     }

@@ -49,6 +49,7 @@ macro_rules! store_contract_tests {
         $crate::store_contract_tests! { $subject:
             a_partitions_first_epoch_is_zero_and_each_next_one_more,
             partitions_count_their_epochs_apart,
+            an_epoch_is_above_all_that_the_log_has_seen,
             a_hundred_who_open_an_epoch_at_once_get_a_hundred_numbers,
             nothing_is_known_of_a_conversation_that_was_never_written,
             events_are_read_back_exactly,
@@ -255,15 +256,29 @@ async fn all_events(
 pub async fn a_partitions_first_epoch_is_zero_and_each_next_one_more<S: StoreSubject>() {
     let subject = S::fresh().await;
     for expected in 0..4 {
-        let opened = subject.store().open_epoch(Partition(1)).await;
+        let opened = subject.store().open_epoch(Partition(1), None).await;
         assert_eq!(opened, Ok(expected));
     }
 }
 
 /// See its name.
+pub async fn an_epoch_is_above_all_that_the_log_has_seen<S: StoreSubject>() {
+    let subject = S::fresh().await;
+    let open = async |above| subject.store().open_epoch(Partition(9), above).await;
+    assert_eq!(open(Some(7_926)).await, Ok(7_927), "the first one");
+    assert_eq!(
+        open(Some(3)).await,
+        Ok(7_928),
+        "the store knows higher ones"
+    );
+    assert_eq!(open(Some(7_928)).await, Ok(7_929));
+    assert_eq!(open(Some(8_000)).await, Ok(8_001));
+}
+
+/// See its name.
 pub async fn partitions_count_their_epochs_apart<S: StoreSubject>() {
     let subject = S::fresh().await;
-    let open = async |partition| subject.store().open_epoch(Partition(partition)).await;
+    let open = async |partition| subject.store().open_epoch(Partition(partition), None).await;
     assert_eq!(open(2).await, Ok(0));
     assert_eq!(open(2).await, Ok(1));
     assert_eq!(open(255).await, Ok(0));
@@ -275,7 +290,7 @@ pub async fn a_hundred_who_open_an_epoch_at_once_get_a_hundred_numbers<S: StoreS
     let subject = S::fresh().await;
     let open = || async {
         loop {
-            if let Ok(epoch) = subject.store().open_epoch(Partition(3)).await {
+            if let Ok(epoch) = subject.store().open_epoch(Partition(3), None).await {
                 return epoch;
             }
         }
