@@ -3,7 +3,7 @@
 use parlance_testkit::{
     fleet::{Fleet, GATEWAYS, Recoveries, finish, plan, seconds_of, times, turn},
     redis::Redis,
-    traffic::{Plan, Traffic, recording::Promise},
+    traffic::{Traffic, recording::Promise},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -46,31 +46,4 @@ async fn a_rolling_restart_cuts_nobody_off_and_shows_nobody_offline() {
     assert_eq!(figures.cut, 0, "closes without a close frame");
     assert_eq!(figures.offline, 0, "users who came back were shown offline");
     assert!(figures.closed > 0, "base clients are closed by a drain");
-}
-
-/// Of those who type, read and come back with other tokens, too: nobody is shown wrongly for long.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_members_are_shown_of_each_other_is_true_again_after_a_kill() {
-    let _turn = turn();
-    let redis = Redis::start();
-    let mut fleet = Fleet::start(&redis.url());
-    let plan = Plan {
-        lively: true,
-        conversations: 3,
-        ..plan("lively")
-    };
-    let mut traffic = Traffic::start(&plan, &fleet.directory).await;
-    let mut recoveries = Recoveries::default();
-    for gateway in 0..times(GATEWAYS, 1) {
-        traffic.until_acknowledged(seconds_of(&plan, 2.0)).await;
-        let fault = traffic.fault_begins("gateway killed");
-        fleet.kill(gateway);
-        recoveries.wait(&mut traffic).await;
-        fleet.restart(gateway);
-        traffic.fault_ends(fault);
-    }
-    // Longer than a guest's connection lives.
-    traffic.until_acknowledged(seconds_of(&plan, 45.0)).await;
-    let what = "gateway killed among lively members";
-    finish(what, traffic, Promise::NothingLost, &recoveries).await;
 }
