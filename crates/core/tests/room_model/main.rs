@@ -14,6 +14,7 @@
 //! preconditions would: any sublist of a run is a run. Seeds that failed are kept beside this file.
 
 mod connection;
+mod taken;
 mod truth;
 mod world;
 

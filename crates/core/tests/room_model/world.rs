@@ -14,10 +14,7 @@ use parlance_core::{
     identity::{Conversations, Identity},
     ports::{Appended, Ephemeral, Heard, Unavailable},
     quota::UserQuota,
-    room::{
-        Context, Departure, Effect, FrameSink, Joiner, MemberKey, Opened, Reply, Request, Room,
-        Ticket,
-    },
+    room::{Context, Departure, Effect, Joiner, MemberKey, Opened, Reply, Request, Room, Ticket},
     settings::Settings,
 };
 use parlance_protocol::{
@@ -26,6 +23,7 @@ use parlance_protocol::{
 
 use crate::{
     connection::{Connection, Place, Sent},
+    taken::Taken,
     truth::Truth,
 };
 
@@ -191,30 +189,6 @@ pub(crate) struct World {
     refused: BTreeSet<(usize, Position)>,
     /// Or never.
     pub(crate) refuses_lost: bool,
-}
-
-/// What a socket took.
-#[derive(Default)]
-struct Taken {
-    texts: Vec<Vec<u8>>,
-    pings: Vec<[u8; 8]>,
-    bytes: usize,
-}
-
-impl FrameSink for Taken {
-    fn text(&mut self, payload: &[u8]) {
-        self.bytes += payload.len();
-        self.texts.push(payload.to_vec());
-    }
-
-    fn ping(&mut self, payload: [u8; 8]) {
-        self.bytes += payload.len();
-        self.pings.push(payload);
-    }
-
-    fn bytes(&self) -> usize {
-        self.bytes
-    }
 }
 
 impl World {

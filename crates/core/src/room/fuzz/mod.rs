@@ -8,6 +8,8 @@
 //! In here, and not beside the model test, since it looks at what a room keeps.
 
 mod client;
+#[path = "../../../tests/room_model/taken.rs"]
+mod taken;
 #[expect(dead_code, reason = "the model test judges by more of it")]
 #[path = "../../../tests/room_model/truth.rs"]
 mod truth;
@@ -22,6 +24,7 @@ use parlance_protocol::{
     Action, CloseCode, ConversationId, LocalId, MessageId, Position, UnixMicros, UserId,
     parse_action,
 };
+use taken::Taken;
 use truth::Truth;
 
 use super::{
@@ -68,30 +71,6 @@ impl Bytes<'_> {
 
     fn chance(&mut self) -> bool {
         self.next() % 2 == 1
-    }
-}
-
-/// What a socket took.
-#[derive(Default)]
-struct Taken {
-    texts: Vec<Vec<u8>>,
-    pings: Vec<[u8; 8]>,
-    bytes: usize,
-}
-
-impl FrameSink for Taken {
-    fn text(&mut self, payload: &[u8]) {
-        self.bytes += payload.len();
-        self.texts.push(payload.to_vec());
-    }
-
-    fn ping(&mut self, payload: [u8; 8]) {
-        self.bytes += payload.len();
-        self.pings.push(payload);
-    }
-
-    fn bytes(&self) -> usize {
-        self.bytes
     }
 }
 
@@ -343,7 +322,7 @@ impl World {
         let more = self.call(&mut Vec::new(), |room, cx| {
             room.take(key, &mut taken, ALL_BYTES, cx)
         });
-        assert!(!more && taken.bytes == 0, "{key:?} is gone");
+        assert!(!more && taken.bytes() == 0, "{key:?} is gone");
     }
 
     // === what the ports do ===
