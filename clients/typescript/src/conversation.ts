@@ -6,7 +6,7 @@ import type { Change } from './outbox.js'
 import { idOf } from './position.js'
 import { reusing } from './reuse.js'
 import { type Effect, type Fetch, type Input, Session } from './session.js'
-import { Tabs } from './tabs.js'
+import { Tabs, type Told } from './tabs.js'
 import type {
   ClientOptions,
   ConversationEvents,
@@ -50,9 +50,10 @@ export class Conversation implements AsyncDisposable {
   private timerAt = Number.POSITIVE_INFINITY
   private shown: Snapshot
   private isClosed = false
-  /** Writes to the store that are not finished, and how many were ever begun. */
+  /** Writes to the store that are not finished. */
   private readonly writing = new Set<Promise<void>>()
-  private writes = 0
+  /** How many changes of the store were begun here or heard of. */
+  private changes = 0
 
   /** @internal */
   constructor(
@@ -72,7 +73,7 @@ export class Conversation implements AsyncDisposable {
     this.shown = this.session.snapshot()
     this.tabs = new Tabs(this.scope, world, {
       onLead: (isLeader) => (isLeader ? this.lead() : this.handle({ on: 'leader', isLeader })),
-      onChange: (change) => this.handle({ on: 'other tab', change }),
+      onTold: (told) => this.hear(told),
     })
     this.unwatch = world.watch((signal) => {
       // What others did while this page slept was not heard.
@@ -432,22 +433,31 @@ export class Conversation implements AsyncDisposable {
     else waiting?.resolve()
   }
 
+  /** What another tab did. */
+  private hear({ change, isLeaders }: Told): void {
+    this.changes += 1
+    // Who led before this tab did may have taken it back by now: the store knows.
+    if ('put' in change && isLeaders && this.tabs.isLeader) void this.load()
+    else this.handle({ on: 'other tab', change })
+  }
+
   private keep(change: Change): void {
+    const told: Told = { change, isLeaders: this.tabs.isLeader }
     const done = () => {
-      this.tabs.tell(change)
+      this.tabs.tell(told)
       if ('put' in change) this.kept(change.put.localId, true)
     }
     try {
       const written =
         'put' in change ? this.store.put(this.scope, change.put) : this.store.delete(this.scope, change.gone)
-      this.writes += 1
+      this.changes += 1
       if (!written) return done()
       const ended = written
-        .then(done, (error) => this.notKept(change, error))
+        .then(done, (error) => this.notKept(told, error))
         .finally(() => this.writing.delete(ended))
       this.writing.add(ended)
     } catch (error) {
-      this.notKept(change, error)
+      this.notKept(told, error)
     }
   }
 
@@ -455,8 +465,9 @@ export class Conversation implements AsyncDisposable {
     if (this.session.outbox.waitsForStore(localId)) this.handle({ on: 'kept', localId, isKept })
   }
 
-  private notKept(change: Change, error: unknown): void {
-    this.tabs.tell(change)
+  private notKept(told: Told, error: unknown): void {
+    const { change } = told
+    this.tabs.tell(told)
     if ('put' in change) this.kept(change.put.localId, false)
     this.emit('error', new ChatError('storage', `an unsent message cannot be kept: ${error}`, true))
   }
@@ -465,10 +476,10 @@ export class Conversation implements AsyncDisposable {
     try {
       let items = this.store.load(this.scope)
       while (items instanceof Promise) {
-        const { writes } = this
+        const { changes } = this
         const found: OutboxItem[] = await items
-        // What was written meanwhile may be missing in it.
-        items = writes === this.writes ? found : this.store.load(this.scope)
+        // What was changed meanwhile may be missing in it.
+        items = changes === this.changes ? found : this.store.load(this.scope)
       }
       if (!this.isClosed) this.handle({ on: 'stored items', items })
     } catch (error) {

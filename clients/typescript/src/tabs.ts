@@ -8,6 +8,13 @@
 import type { Change } from './outbox.js'
 import type { ChannelLike, Environment } from './types.js'
 
+/** What one tab tells the others. */
+export interface Told {
+  readonly change: Change
+  /** Whether it was the one that sends when it made the change. */
+  readonly isLeaders: boolean
+}
+
 export class Tabs {
   isLeader = false
   private readonly name: string
@@ -17,18 +24,18 @@ export class Tabs {
   /** Aborted when this tab gives its turn up, or no longer waits for it. */
   private turn: AbortController | undefined
 
-  /** `onLead` is called when this tab becomes the one that sends, or is it no more; `onChange` for what others do. */
+  /** `onLead` is called when this tab becomes the one that sends, or is it no more; `onTold` for what others do. */
   constructor(
     scope: string,
     { locks, channel }: Pick<Environment, 'locks' | 'channel'>,
-    hear: { onLead: (isLeader: boolean) => void; onChange: (change: Change) => void },
+    hear: { onLead: (isLeader: boolean) => void; onTold: (told: Told) => void },
   ) {
     this.name = `parlance:${scope}`
     this.locks = locks
     this.onLead = hear.onLead
     if (!locks) return
     this.channel = channel?.(this.name)
-    if (this.channel) this.channel.onmessage = ({ data }) => hear.onChange(data as Change)
+    if (this.channel) this.channel.onmessage = ({ data }) => hear.onTold(data as Told)
   }
 
   /** Whether this tab is able to send. One that is not must not keep others from it. */
@@ -42,8 +49,8 @@ export class Tabs {
     if (isLeader) this.onLead(false)
   }
 
-  tell(change: Change): void {
-    this.channel?.postMessage(change)
+  tell(told: Told): void {
+    this.channel?.postMessage(told)
   }
 
   end(): void {

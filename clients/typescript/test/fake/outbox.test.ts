@@ -127,6 +127,20 @@ describe('cancel', () => {
     expect(contents(a.chat)).toEqual(['before', 'out'])
     expect([...device.entries.values()].join()).not.toContain('waiting')
   })
+
+  test('holds when another tab takes over before it heard of it', async () => {
+    await serve()
+    const device = new Device()
+    const a = arrives(server, 'alice', ROOM, { device })
+    await a.chat.ready()
+    const b = arrives(server, 'alice', ROOM, { device })
+    await b.chat.ready()
+    a.tab.signal('offline')
+    expect(a.chat.send('taken back').cancel()).toBe(true)
+    a.tab.kill()
+    await b.chat.send('kept').accepted
+    expect(contents(b.chat)).toEqual(['kept'])
+  })
 })
 
 describe('a server', () => {

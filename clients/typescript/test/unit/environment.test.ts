@@ -107,7 +107,7 @@ describe('tabs', () => {
     return {
       heard,
       onLead: (isLeader: boolean) => heard.push(isLeader ? 'lead' : 'end'),
-      onChange: () => heard.push('change'),
+      onTold: () => heard.push('change'),
     }
   }
 
@@ -117,7 +117,7 @@ describe('tabs', () => {
     tabs.want(true)
     await Promise.resolve()
     expect([tabs.isLeader, ear.heard]).toEqual([true, ['lead']])
-    tabs.tell({ gone: 'x' })
+    tabs.tell({ change: { gone: 'x' }, isLeaders: true })
     tabs.end()
   })
 
@@ -130,7 +130,7 @@ describe('tabs', () => {
     const third = new Tabs('scope', world(), three)
     for (const tabs of [first, second, third]) tabs.want(true)
     second.end()
-    second.tell({ gone: 'x' })
+    second.tell({ change: { gone: 'x' }, isLeaders: true })
     first.end()
     await vi.waitUntil(() => three.heard.includes('lead'))
     expect([one.heard, two.heard, third.isLeader]).toEqual([['lead', 'end'], [], true])
