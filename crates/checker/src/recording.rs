@@ -384,7 +384,7 @@ pub struct Sample {
     pub at_us: u64,
     /// Resident memory.
     pub rss_bytes: u64,
-    /// Open file descriptors.
+    /// Open file descriptors that are not for clients.
     pub descriptors: u64,
 }
 

@@ -314,12 +314,14 @@ impl Receipts {
         let Some(pace) = &mut self.pace else {
             return ReceiptsDue::default();
         };
-        let due = ReceiptsDue {
-            advances: pace.collect_advances(now),
-            changed: pace.collect_changed(now),
-        };
+        let advances = pace.collect_advances(now);
+        let mut changed = pace.collect_changed(now);
+        // Whoever came since then was told where they are now.
+        for (user, cursor) in &mut changed {
+            *cursor = cursor.merge(self.cursors.get(user).copied().unwrap_or_default());
+        }
         self.pace.take_if(|pace| pace.is_over(now));
-        due
+        ReceiptsDue { advances, changed }
     }
 
     /// Moves the user's own cursor. Returns what the port is to be told at once, if anything.
@@ -679,6 +681,18 @@ mod tests {
         );
         assert_eq!(receipts.on_deadline(Mono(7_000)), ReceiptsDue::default());
         assert_eq!(receipts.deadline(), None);
+    }
+
+    #[test]
+    fn a_frame_never_says_less_than_a_snapshot_before_it() {
+        let mut receipts = Receipts::default();
+        let _ = receipts.heard(&user(1), cursor(278, 278));
+        let _ = receipts.sent(&user(1), id(279), id(278), Mono(0));
+        assert_eq!(receipts.snapshot(), [(user(1), cursor(279, 279))]);
+        assert_eq!(
+            receipts.on_deadline(Mono(5_000)).changed,
+            [(user(1), cursor(279, 279))]
+        );
     }
 
     #[test]

@@ -343,12 +343,14 @@ impl Stage {
         counts.fold(Counts::default(), |sum, counts| sum.plus(counts))
     }
 
-    /// Notes resident memory and open files of each process of ours.
+    /// Notes resident memory of each process of ours, and its open files that are not for clients:
+    /// those come and go as gateways do.
     pub(super) fn sample(&self, traffic: &mut Traffic) {
-        for process in self.processes() {
+        let clients = self.doors.iter().map(Relay::open);
+        for (process, clients) in self.processes().zip(clients.chain(std::iter::repeat(0))) {
             let pid = process.parlance.pid();
-            let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd"));
-            let descriptors = descriptors.map_or(0, Iterator::count) as u64;
+            let files = std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+            let descriptors = files.saturating_sub(clients) as u64;
             let name = format!("process {pid}");
             traffic.sample(&name, process.parlance.rss_bytes(), descriptors);
         }

@@ -50,8 +50,6 @@ pub(super) enum Question {
 /// What an answer says, as far as somebody counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
-    /// A client is told of a message.
-    Message,
     /// A client's send is refused for the moment.
     PutOff,
     /// A client is told of a loss.
@@ -131,7 +129,6 @@ impl Framing {
                 // The type stands first.
                 let begin = &frame[..frame.len().min(48)];
                 match () {
-                    () if contains(begin, b"\"chat_message\"") => Tone::Message,
                     () if contains(begin, b"\"message.failed\"") => Tone::PutOff,
                     () if contains(begin, b"\"resync\"") => Tone::Resync,
                     () => Tone::Other,
@@ -350,7 +347,6 @@ mod tests {
         let question = framing.question(&masked(send), 0).unwrap();
         let answer = br#"..{"type":"chat_message","message":{"id":"1","local_id":"ann-1"}}"#;
         assert!(framing.answers(answer, 9, &question));
-        assert_eq!(framing.tone(answer), Tone::Message);
         let other = br#"..{"type":"chat_message","message":{"id":"1","local_id":"ann-11"}}"#;
         assert!(!framing.answers(other, 9, &question));
         assert_eq!(framing.question(&masked(br#"{"action":"ping"}"#), 0), None);

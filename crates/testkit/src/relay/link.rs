@@ -251,7 +251,6 @@ impl Link {
                 self.count(&tally.pushes_lost, 1);
                 return Fate::Vanish;
             }
-            Tone::Message => self.count(&tally.messages, 1),
             Tone::PutOff => self.count(&tally.put_off, 1),
             Tone::Resync => self.count(&tally.resyncs, 1),
             Tone::Push | Tone::Other => {}

@@ -81,8 +81,6 @@ pub struct Counts {
     pub pushes_lost: u64,
     /// Bytes that vanished by order.
     pub swallowed_bytes: u64,
-    /// Messages that clients were told of.
-    pub messages: u64,
     /// Sends of clients that were refused for the moment.
     pub put_off: u64,
     /// Losses that clients were told of.
@@ -120,7 +118,6 @@ struct Tally {
     cut: AtomicU64,
     pushes_lost: AtomicU64,
     swallowed_bytes: AtomicU64,
-    messages: AtomicU64,
     put_off: AtomicU64,
     resyncs: AtomicU64,
 }
@@ -236,6 +233,14 @@ impl Relay {
         self.set(conditions);
     }
 
+    /// Connections that are open now.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        let behind = locked(&self.shared.behind);
+        let links = behind.links.iter();
+        links.filter(|(task, _)| !task.is_finished()).count()
+    }
+
     /// Ends of a hundred connections so many; how many that were.
     pub fn cut_by_chance(&self, percent: u8) -> u64 {
         self.by_chance(percent, |task, _| task.abort())
@@ -307,7 +312,6 @@ impl Counts {
             cut: self.cut + other.cut,
             pushes_lost: self.pushes_lost + other.pushes_lost,
             swallowed_bytes: self.swallowed_bytes + other.swallowed_bytes,
-            messages: self.messages + other.messages,
             put_off: self.put_off + other.put_off,
             resyncs: self.resyncs + other.resyncs,
         }
@@ -324,7 +328,6 @@ impl Tally {
             cut: read(&self.cut),
             pushes_lost: read(&self.pushes_lost),
             swallowed_bytes: read(&self.swallowed_bytes),
-            messages: read(&self.messages),
             put_off: read(&self.put_off),
             resyncs: read(&self.resyncs),
         }
