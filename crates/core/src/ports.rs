@@ -297,8 +297,9 @@ pub enum Ephemeral {
 
 /// Who has a connection in which conversation, over all nodes.
 pub trait Presence: Clone + 'static {
-    /// This shard's first connection of `user` came. Publishes [`Ephemeral::Online`] if it is the
-    /// first of all shards of all nodes.
+    /// This shard's first connection of `user` came, or they were told offline in spite of it.
+    /// Publishes [`Ephemeral::Online`] if it is the first of all shards of all nodes. Again is as
+    /// good as once.
     fn join(&self, conversation: &ConversationId, user: &UserId, at: UnixMicros);
 
     /// This shard's last connection of `user` went (and stayed away). Publishes

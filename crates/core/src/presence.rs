@@ -137,6 +137,12 @@ impl Presence {
         matches!(self.local.get(user), Some(Local::Here(_)))
     }
 
+    /// Whether the port was told of `user` by this room, and nothing else since.
+    #[must_use]
+    pub fn is_held(&self, user: &UserId) -> bool {
+        self.local.get(user).is_some()
+    }
+
     /// Whether anybody is present who has no connection in this room.
     #[must_use]
     pub fn has_others(&self) -> bool {

@@ -23,11 +23,36 @@ fn main() -> ExitCode {
             return ExitCode::from(64);
         }
     };
+    match failures(first, count).as_slice() {
+        [] => {
+            say(&format!(
+                "{count} seeds, each with and without losses: no violation"
+            ));
+            ExitCode::SUCCESS
+        }
+        failures if count == 1 => {
+            failures.iter().for_each(trace);
+            ExitCode::FAILURE
+        }
+        failures => {
+            say(&format!(
+                "{} of {count} seeds, each with and without losses, failed; \
+                 `make simulate SEED=n` shows all that happened in one",
+                failures.len()
+            ));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs them all, and says each that fails.
+fn failures(first: u64, count: u64) -> Vec<Failure> {
+    let mut failures = Vec::new();
     for seed in first..first + count {
         for profile in [Profile::Safe, Profile::Lossy] {
             if let Err(failure) = run(seed, profile, Rules::all()) {
-                show(&failure);
-                return ExitCode::FAILURE;
+                say(&format!("seed {seed}, {profile:?}: {}", failure.what));
+                failures.push(failure);
             }
         }
         let done = seed - first + 1;
@@ -35,27 +60,16 @@ fn main() -> ExitCode {
             say(&format!("{done} of {count} seeds"));
         }
     }
-    say(&format!(
-        "{count} seeds, each with and without losses: no violation"
-    ));
-    ExitCode::SUCCESS
+    failures
 }
 
-fn show(failure: &Failure) {
+/// What happened, up to the failure.
+fn trace(failure: &Failure) {
     let mut out = stdout().lock();
     for line in &failure.trace {
         // A closed pipe has no reader.
         let _ = writeln!(out, "{line}");
     }
-    let Failure {
-        seed,
-        profile,
-        what,
-        ..
-    } = failure;
-    say(&format!(
-        "seed {seed}, {profile:?}: {what}\nonce more: make simulate SEED={seed}"
-    ));
 }
 
 fn say(text: &str) {

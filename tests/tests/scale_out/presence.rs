@@ -1,4 +1,4 @@
-//! What a crashed gateway leaves behind: who was there, and who typed.
+//! What a crashed gateway leaves behind: who was there, and who typed; and one that was taken for dead.
 
 use std::time::{Duration, Instant};
 
@@ -72,6 +72,35 @@ async fn users_of_a_killed_gateway_are_offline_in_15_s_and_stop_typing_in_8() {
     ));
     assert!(typed <= Duration::from_secs(8), "typed for {typed:?}");
     assert!(shown <= Duration::from_secs(15), "shown for {shown:?}");
+}
+
+/// A gateway may find another one dead by what it read just before that came back, and take its users
+/// out after it put them in again: only its own word can mend that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_who_are_taken_out_in_error_come_back() {
+    let _turn = turn();
+    let redis = Redis::start();
+    let fleet = Fleet::start(&redis.url());
+    let mut user = join(&fleet, 0, "user").await;
+    let mut watcher = join(&fleet, 1, "watcher").await;
+    take_out(&redis, "user");
+    for status in ["offline", "online"] {
+        watcher
+            .expect_where(status, is_status("user", status))
+            .await;
+    }
+    let began = Instant::now();
+    let mut late = join(&fleet, 2, "late").await;
+    found(&mut late, began, "the user", is_status("user", "online")).await;
+    user.fence().await;
+}
+
+/// As a gateway does it that has the conversation open.
+fn take_out(redis: &Redis, user: &str) {
+    let presence = redis.cmd(&["KEYS", "*:p:crash"]).list()[0].text();
+    let channel = presence.replace(":p:", ":c:");
+    redis.cmd(&["HDEL", &presence, user]);
+    redis.cmd(&["PUBLISH", &channel, &format!("-1 {user}")]);
 }
 
 /// How long after `since` a frame came, whether it was taken already or not.

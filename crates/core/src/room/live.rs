@@ -332,6 +332,10 @@ impl Room {
             Ephemeral::Offline { user, at } => {
                 let show = self.presence.heard_offline(&user);
                 self.receipts.left_elsewhere(&user);
+                // Somebody took this node for dead, on word from before it came back.
+                if self.presence.is_held(&user) {
+                    cx.effects.push(Effect::PresenceJoin(user.clone()));
+                }
                 self.show_status(&user, PresenceStatus::Offline, at, show, cx);
             }
             Ephemeral::Cursor {

@@ -63,6 +63,8 @@ pub(crate) struct Node {
     connections: BTreeMap<MemberKey, Connection>,
     /// Users that the presence port was told of.
     joined: BTreeSet<UserId>,
+    /// Users that it was told are offline.
+    offline: BTreeSet<UserId>,
 }
 
 impl Node {
@@ -96,6 +98,7 @@ impl Node {
             deadline: None,
             connections: BTreeMap::new(),
             joined: BTreeSet::new(),
+            offline: BTreeSet::new(),
         }
     }
 
@@ -581,6 +584,9 @@ impl World {
             true => inbox[index].clone(),
             false => inbox.remove(index),
         };
+        if let Heard::Ephemeral(Ephemeral::Offline { user, .. }) = &heard {
+            self.nodes[node].offline.insert(user.clone());
+        }
         self.enter(node, |room, cx| room.on_heard(heard, cx));
     }
 
@@ -826,9 +832,13 @@ impl World {
             Effect::Request(ticket, request) => it.asked.push((ticket, request)),
             Effect::Publish(ephemeral) => self.publish(&Heard::Ephemeral(ephemeral)),
             Effect::PresenceJoin(user) => {
-                assert!(it.joined.insert(user.clone()), "told twice");
-                let news = self.truth.joined(user, self.now.wall);
-                self.publish_some(news);
+                let was_offline = it.offline.remove(&user);
+                if it.joined.insert(user.clone()) {
+                    let news = self.truth.joined(user, self.now.wall);
+                    self.publish_some(news);
+                } else {
+                    assert!(was_offline, "told twice");
+                }
             }
             Effect::PresenceLeave(user) => {
                 assert!(it.joined.remove(&user), "who leaves was here");

@@ -15,7 +15,7 @@ mod taken;
 mod truth;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -87,6 +87,8 @@ struct World {
     inbox: Vec<Heard>,
     owes_doubt: bool,
     clients: BTreeMap<MemberKey, Client>,
+    /// Users that the presence port was told of.
+    joined: BTreeSet<UserId>,
     next_name: u64,
 }
 
@@ -119,6 +121,7 @@ impl World {
             inbox: Vec::new(),
             owes_doubt: false,
             clients: BTreeMap::new(),
+            joined: BTreeSet::new(),
             next_name: 0,
         }
     }
@@ -684,10 +687,13 @@ impl World {
             Effect::Request(ticket, request) => self.asked.push((ticket, request)),
             Effect::Publish(ephemeral) => self.publish(Heard::Ephemeral(ephemeral)),
             Effect::PresenceJoin(user) => {
-                let news = self.truth.joined(user, self.now.wall);
-                self.publish_some(news);
+                if self.joined.insert(user.clone()) {
+                    let news = self.truth.joined(user, self.now.wall);
+                    self.publish_some(news);
+                }
             }
             Effect::PresenceLeave(user) => {
+                self.joined.remove(&user);
                 let news = self.truth.left(user, self.now.wall);
                 self.publish_some(news);
             }
