@@ -1,6 +1,7 @@
 //! The gateway: ends WebSockets, checks tokens, and keeps the rooms of the connections it holds.
 
 pub mod admin;
+mod away;
 pub mod clock;
 mod config;
 mod drain;
@@ -16,6 +17,7 @@ pub mod handover;
 mod http;
 mod listener;
 mod node;
+mod pace;
 pub mod shard;
 
 pub use config::{Deadlines, DrainTimes, GatewayConfig, NodeLimits, Origins};
