@@ -2,6 +2,7 @@
 
 pub mod admin;
 mod away;
+mod balance;
 pub mod clock;
 mod config;
 mod drain;
@@ -18,6 +19,7 @@ mod http;
 mod listener;
 mod node;
 mod pace;
+mod rebalance;
 pub mod shard;
 
 pub use config::{Deadlines, DrainTimes, GatewayConfig, NodeLimits, Origins};
