@@ -197,8 +197,8 @@ impl Balance {
         }
         let elapsed_ms = now_ms.saturating_sub(shedding.at_ms);
         shedding.at_ms = now_ms;
-        // Of what was not used no more than a second is kept.
-        let most = (members * 1_000).max(CREDIT_EACH);
+        // Of what was not used no more than a second is kept, and the part of a member.
+        let most = members * 1_000 + CREDIT_EACH;
         shedding.credit = (shedding.credit + members * elapsed_ms).min(most);
         Excess::Some(above.min(may).min(shedding.credit / CREDIT_EACH))
     }

@@ -19,8 +19,9 @@ use crate::{
     pace::Step,
 };
 
-/// Between two looks, by chance, as between those of a drain.
-const TICK_MS: Range<u64> = 750..1_250;
+/// Between two looks, by chance, as between those of a drain. Less than the second of credit that a
+/// [`Balance`] keeps.
+const TICK_MS: Range<u64> = 500..900;
 /// Whoever is asked or closed in a step comes back within this.
 const SPREAD_MS: u64 = 500;
 /// Who was asked and is still here is not asked again for so long, and counts as gone.
