@@ -25,8 +25,8 @@ use crate::{
 };
 
 /// Between two steps, by chance: who would always ask just behind another one would get nothing of a
-/// budget.
-const TICK_MS: Range<u64> = 150..350;
+/// budget. No longer than its bucket takes to fill, or some of it would be lost.
+const TICK_MS: Range<u64> = 150..250;
 /// Whoever is asked or closed in a step comes back within this.
 const SPREAD_MS: u64 = 250;
 /// How long an extended member that was asked may take to go; half of the window if that is less.

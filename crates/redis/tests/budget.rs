@@ -111,9 +111,9 @@ async fn the_rate_is_what_all_others_take_that_are_ready() {
 async fn who_died_takes_nobody_and_is_forgotten() {
     let server = redis::Redis::start();
     let asker = gateway(&server);
-    server.cmd(&["HSET", "{p00}:ld", "gone", "9 40 ready"]);
-    assert_eq!(per_second(&asker).await, 0, "there is no lease");
     server.cmd(&["HSET", "{p00}:gw", "gone", "9999999999999"]);
+    assert_eq!(per_second(&asker).await, 0, "it says nothing yet");
+    server.cmd(&["HSET", "{p00}:ld", "gone", "9 40 ready"]);
     assert_eq!(per_second(&asker).await, 40);
     until(&asker, |view| view.others.len() == 1).await;
     server.cmd(&["HSET", "{p00}:gw", "gone", "1000"]);
