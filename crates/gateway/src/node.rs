@@ -39,7 +39,7 @@ pub type PageHandler = Box<dyn Fn(&request::Parts, IpAddr) -> Option<Answer> + S
 
 /// What the process knows and the gateway asks for.
 pub struct Hooks {
-    /// Asked at each `/readyz`; must not block.
+    /// Asked at each `/readyz` and `/metrics`; must not block.
     pub backend_health: HealthCheck,
     /// Asked at each `/metrics`.
     pub metrics_text: MetricsText,
@@ -78,12 +78,14 @@ impl Node {
         hooks: Hooks,
     ) -> Self {
         let limits = config.limits;
+        let metrics = Metrics::register();
+        metrics.connections_limit.set(limits.connections as f64);
         Self {
             clock,
             verifier,
             shards,
             hooks,
-            metrics: Metrics::register(),
+            metrics,
             connections: Gate::new(limits.connections),
             unverified: Gate::new(limits.pre_auth),
             refused: Gate::new(REFUSED_AT_ONCE),

@@ -29,8 +29,18 @@ pub(crate) struct Memory {
 impl Memory {
     /// Whether it uses more than `limit`, or without one than nine tenths of its own.
     pub(crate) fn is_above(self, limit: Option<u64>) -> bool {
+        self.bound(limit).is_some_and(|bound| self.used > bound)
+    }
+
+    /// What it uses, as a part of that. 0 without any limit.
+    pub(crate) fn ratio(self, limit: Option<u64>) -> f64 {
+        let bound = self.bound(limit);
+        bound.map_or(0.0, |bound| self.used as f64 / bound.max(1) as f64)
+    }
+
+    fn bound(self, limit: Option<u64>) -> Option<u64> {
         let own = (self.max > 0).then_some(self.max / 10 * 9);
-        limit.or(own).is_some_and(|limit| self.used > limit)
+        limit.or(own)
     }
 }
 
@@ -93,5 +103,13 @@ mod tests {
         assert!(!memory(1 << 40, 0).is_above(None));
         assert!(memory(91, 100).is_above(None) && !memory(90, 100).is_above(None));
         assert!(!memory(95, 100).is_above(Some(95)) && memory(96, 100).is_above(Some(95)));
+    }
+
+    #[test]
+    fn what_is_used_is_a_part_of_the_bound_at_which_messages_are_refused() {
+        let memory = |used, max| Memory { used, max };
+        assert_eq!(memory(1 << 40, 0).ratio(None), 0.0);
+        assert_eq!(memory(45, 100).ratio(None), 0.5);
+        assert_eq!(memory(45, 100).ratio(Some(180)), 0.25);
     }
 }

@@ -85,11 +85,21 @@ impl<S: Store> Io<S> {
         self.metrics.nodes.set(nodes.len() as f64);
         let up = nodes.len() - troubles.len();
         self.metrics.nodes_up.set(up as f64);
+        self.report_memory(&nodes);
         self.health.set(match troubles.as_slice() {
             [] if nodes.is_empty() => Some("no node of Redis is known".to_owned()),
             [] => None,
             some => Some(some.join("; ")),
         });
+    }
+
+    /// Says how much they use, and how near the fullest of them is to its limit.
+    fn report_memory(&self, nodes: &[Rc<Node>]) {
+        let memories = nodes.iter().map(|node| node.memory());
+        let used_bytes: u64 = memories.clone().map(|memory| memory.used).sum();
+        let ratios = memories.map(|memory| memory.ratio(self.memory_limit_bytes));
+        self.metrics.memory_used_bytes.set(used_bytes as f64);
+        self.metrics.memory_ratio.set(ratios.fold(0.0, f64::max));
     }
 
     /// Reads the epochs as soon as the node has a link.

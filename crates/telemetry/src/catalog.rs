@@ -108,8 +108,12 @@ macro_rules! metrics {
 metrics! {
     /// The build that runs; always 1.
     BuildInfo = "parlance_build_info", Kind::Gauge, BUILD;
+    /// 1 if `/readyz` said yes at the time of this scrape.
+    Ready = "parlance_ready", Kind::Gauge, &[];
     /// Connections that are members of a conversation.
     Connections = "parlance_connections", Kind::Gauge, &[];
+    /// How many connections this node takes, members or not: `limits.connections`. 0: as many as come.
+    ConnectionsLimit = "parlance_connections_limit", Kind::Gauge, &[];
     /// Conversations that this node keeps in memory.
     Rooms = "parlance_rooms", Kind::Gauge, &[];
     /// Members that have more to be written than their socket takes right now.
@@ -158,7 +162,9 @@ metrics! {
     Resumes = "parlance_resumes_total", Kind::Counter, &[Resume::SPEC];
     /// Changes of key files that were noticed.
     KeyReloads = "parlance_key_reloads_total", Kind::Counter, &[KeyReload::SPEC];
-    /// Masters of Redis that this gateway has to reach. Only in `parlance gateway`, as all of Redis.
+    /// Key files whose last change could not be taken over, so that the keys from before it are in use.
+    KeyFilesUnusable = "parlance_key_files_unusable", Kind::Gauge, &[];
+    /// Masters of Redis that this process has to reach. Only in `parlance gateway` and `parlance persister`, as all of Redis.
     RedisNodes = "parlance_redis_nodes", Kind::Gauge, &[];
     /// Those of them whose last probe was heard in time; with fewer than all the node is not ready.
     RedisNodesUp = "parlance_redis_nodes_up", Kind::Gauge, &[];
@@ -174,6 +180,10 @@ metrics! {
     RedisProbeDuration = "parlance_redis_probe_duration_seconds", Kind::Histogram(PROBE_SECONDS), &[];
     /// Presence, typing and receipts that were not published because too much waited.
     RedisEphemeralDropped = "parlance_redis_ephemeral_dropped_total", Kind::Counter, &[];
+    /// Memory that the masters use together, as of the last probe of each.
+    RedisMemoryUsed = "parlance_redis_memory_used_bytes", Kind::Gauge, &[];
+    /// Memory of the fullest master, as a part of what it may use before messages are refused there (`redis.memory_limit_bytes`). 0 where nothing limits it.
+    RedisMemoryRatio = "parlance_redis_memory_ratio", Kind::Gauge, &[];
     /// Partitions that this persister owns; 256 over all of them. Only in `parlance persister`, as all of the persister.
     PersisterPartitions = "parlance_persister_partitions", Kind::Gauge, &[];
     /// Entries of the owned partitions that are not stored yet, as of the last look at each.

@@ -25,11 +25,30 @@ pub struct Build {
     pub revision: &'static str,
 }
 
-/// Handles of everything that is counted. All registrations under one recorder share the numbers.
+/// Handles of what the admin listener of any process knows.
+#[derive(Debug, Clone)]
+pub struct ProcessMetrics {
+    /// [`Metric::Ready`]
+    pub ready: Gauge,
+}
+
+impl ProcessMetrics {
+    /// Handles of the recorder that is installed; without one they count nothing.
+    #[must_use]
+    pub fn register() -> Self {
+        Self {
+            ready: gauge!(Metric::Ready.spec().name),
+        }
+    }
+}
+
+/// Handles of everything that a gateway counts. All registrations under one recorder share the numbers.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     /// [`Metric::Connections`]
     pub connections: Gauge,
+    /// [`Metric::ConnectionsLimit`]
+    pub connections_limit: Gauge,
     /// [`Metric::Rooms`]
     pub rooms: Gauge,
     /// [`Metric::LaggingConnections`]
@@ -78,6 +97,8 @@ pub struct Metrics {
     pub resumes: Counters<Resume>,
     /// [`Metric::KeyReloads`]
     pub key_reloads: Counters<KeyReload>,
+    /// [`Metric::KeyFilesUnusable`]
+    pub key_files_unusable: Gauge,
 }
 
 impl Metrics {
@@ -86,6 +107,7 @@ impl Metrics {
     pub fn register() -> Self {
         Self {
             connections: gauge!(Metric::Connections.spec().name),
+            connections_limit: gauge!(Metric::ConnectionsLimit.spec().name),
             rooms: gauge!(Metric::Rooms.spec().name),
             lagging_connections: gauge!(Metric::LaggingConnections.spec().name),
             draining: gauge!(Metric::Draining.spec().name),
@@ -110,6 +132,7 @@ impl Metrics {
             gaps_healed: counter!(Metric::GapsHealed.spec().name),
             resumes: Counters::register(Metric::Resumes),
             key_reloads: Counters::register(Metric::KeyReloads),
+            key_files_unusable: gauge!(Metric::KeyFilesUnusable.spec().name),
         }
     }
 
@@ -148,6 +171,10 @@ pub struct RedisMetrics {
     pub probe_duration: Histogram,
     /// [`Metric::RedisEphemeralDropped`]
     pub ephemeral_dropped: Counter,
+    /// [`Metric::RedisMemoryUsed`]
+    pub memory_used_bytes: Gauge,
+    /// [`Metric::RedisMemoryRatio`]
+    pub memory_ratio: Gauge,
 }
 
 impl RedisMetrics {
@@ -163,6 +190,8 @@ impl RedisMetrics {
             appends_in_flight: gauge!(Metric::RedisAppendsInFlight.spec().name),
             probe_duration: histogram!(Metric::RedisProbeDuration.spec().name),
             ephemeral_dropped: counter!(Metric::RedisEphemeralDropped.spec().name),
+            memory_used_bytes: gauge!(Metric::RedisMemoryUsed.spec().name),
+            memory_ratio: gauge!(Metric::RedisMemoryRatio.spec().name),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What parlance measures: every metric's name, kind, unit, help text and labels, and the handles
 //! that count them.
 //!
-//! The gateway calls [`Metrics::register`] once per shard and counts through the fields, the adapter
+//! The gateway calls [`Metrics::register`] once per shard and counts through the fields, its admin
+//! listener, which other processes have too, does the same with [`ProcessMetrics`], the adapter
 //! of Redis does the same with [`RedisMetrics`], that of the store with [`StoreMetrics`], the persister
 //! with [`PersisterMetrics`]; the binary installs the recorder (with the bounds
 //! of [`Kind::Histogram`]) before that and renders it. [`reference()`] is the text of
@@ -19,7 +20,8 @@ mod reference;
 
 pub use catalog::{Kind, Metric, Spec};
 pub use handles::{
-    Build, Counters, Metrics, PairCounters, PersisterMetrics, RedisMetrics, StoreMetrics,
+    Build, Counters, Metrics, PairCounters, PersisterMetrics, ProcessMetrics, RedisMetrics,
+    StoreMetrics,
 };
 pub use metrics::{Counter, Gauge, Histogram};
 pub use reference::reference;

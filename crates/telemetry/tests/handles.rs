@@ -2,7 +2,7 @@
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use parlance_telemetry::{
-    Build, Kind, Metric, Metrics, PersisterMetrics, RedisMetrics, StoreMetrics,
+    Build, Kind, Metric, Metrics, PersisterMetrics, ProcessMetrics, RedisMetrics, StoreMetrics,
     labels::{Accept, Action, Code, DeadLetterKind, Initiator, Outcome, PersisterStep, RedisDoubt},
 };
 
@@ -122,6 +122,7 @@ fn a_node_without_a_persister_exports_nothing_of_it() {
 fn every_metric_of_the_project_is_registered_with_its_kind_and_help() {
     let scrape = scrape_after(|metrics| {
         metrics.append_duration.record(0.001);
+        ProcessMetrics::register().ready.set(1.0);
         RedisMetrics::register().probe_duration.record(0.001);
         let persister = PersisterMetrics::register();
         persister.batch_events.record(20.0);

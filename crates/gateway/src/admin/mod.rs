@@ -15,6 +15,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
+use parlance_telemetry::ProcessMetrics;
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
@@ -28,7 +29,7 @@ use crate::{
 
 /// What the listener tells of its process.
 pub struct AdminPages {
-    /// Asked at each `/readyz`; must not block.
+    /// Asked at each `/readyz` and `/metrics`; must not block.
     pub readiness: Box<dyn Fn() -> Readiness + Send + Sync>,
     /// Asked at each `/metrics`.
     pub metrics_text: MetricsText,
@@ -105,7 +106,14 @@ fn readyz(request: &Request<Incoming>, pages: &AdminPages) -> Answer {
     text(status, readiness.report(verbose))
 }
 
+/// Whether the process is ready is known to nobody before somebody asks, so it is noted here.
 fn metrics(_: &Request<Incoming>, pages: &AdminPages) -> Answer {
+    let ready = if (pages.readiness)().is_ready() {
+        1.0
+    } else {
+        0.0
+    };
+    ProcessMetrics::register().ready.set(ready);
     let mut answer = text(StatusCode::OK, (pages.metrics_text)());
     let exposition = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     answer.headers_mut().insert(CONTENT_TYPE, exposition);

@@ -1,6 +1,6 @@
 //! What is done over and over while a node runs.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
 
 use parlance_auth::{Keyring, Reload};
 use parlance_telemetry::{Metrics, labels::KeyReload};
@@ -36,16 +36,31 @@ pub(crate) async fn tidy(recorder: Recorder) {
 
 async fn reload_keys(keyring: Arc<Keyring>) {
     let metrics = Metrics::register();
+    let mut unusable = HashSet::new();
     let mut ticks = interval(KEY_RELOAD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let ring = Arc::clone(&keyring);
         match spawn_blocking(move || ring.reload_if_changed()).await {
-            Ok(reloads) => reloads.iter().for_each(|reload| report(reload, &metrics)),
+            Ok(reloads) => {
+                for reload in reloads {
+                    report(&reload, &metrics);
+                    note(reload, &mut unusable);
+                }
+                metrics.key_files_unusable.set(unusable.len() as f64);
+            }
             Err(error) => tracing::error!(%error, "looking at the key files failed"),
         }
     }
+}
+
+/// A failure is told once, at the change that brought it; the file may stay unusable for long.
+fn note(reload: Reload, unusable: &mut HashSet<PathBuf>) {
+    match reload.outcome {
+        Ok(_) => unusable.remove(&reload.path),
+        Err(_) => unusable.insert(reload.path),
+    };
 }
 
 fn report(reload: &Reload, metrics: &Metrics) {

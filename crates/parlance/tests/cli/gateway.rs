@@ -194,14 +194,48 @@ fn it_says_how_far_history_reaches_serves_and_leaves() {
 fn it_is_not_ready_while_redis_is_away_and_ready_again_afterwards() {
     let mut redis = Redis::start();
     let server = Place::with_secret().gateway(&redis.url());
+    assert_eq!(server.metrics(["parlance_ready"]), [1.0]);
     redis.kill();
     server.wait_for_readiness(503);
     let report = server.admin_get("/readyz?verbose");
     assert!(report.contains("backend: "), "{report}");
+    assert_eq!(server.metrics(["parlance_ready"]), [0.0]);
 
     redis.restart();
 
     server.wait_for_readiness(200);
+    assert_eq!(server.metrics(["parlance_ready"]), [1.0]);
+}
+
+#[test]
+fn it_tells_how_near_the_fullest_redis_is_to_its_limit() {
+    let free = Redis::start();
+    let limited = Redis::setup().config("maxmemory 1gb").start();
+    let place = Place::with_secret();
+    let urls = format!("{},{}", free.url(), limited.url());
+    let of_redis = place.gateway(&urls);
+    let own = Redis::start();
+    let smallest = place.variable("PARLANCE_REDIS__MEMORY_LIMIT_BYTES", "1048576");
+    let of_the_setting = smallest.gateway(&own.url());
+
+    let names = [
+        "parlance_redis_memory_ratio",
+        "parlance_redis_memory_used_bytes",
+    ];
+    let [ratio, used_bytes] = of_redis.metrics(names);
+    assert!(used_bytes > 1_000_000.0, "{used_bytes}");
+    // What both use is more than what the limited one does.
+    assert!(ratio > 0.0 && ratio < used_bytes / 0.9e9, "{ratio}");
+    let [ratio, used_bytes] = of_the_setting.metrics(names);
+    assert_eq!(ratio, used_bytes / 1_048_576.0);
+}
+
+#[test]
+fn it_tells_its_limit_of_connections() {
+    let redis = Redis::start();
+    let place = Place::with_secret().variable("PARLANCE_LIMITS__CONNECTIONS", "1234");
+    let server = place.gateway(&redis.url());
+    assert_eq!(server.metrics(["parlance_connections_limit"]), [1234.0]);
 }
 
 #[test]

@@ -112,10 +112,14 @@ fn a_key_file_that_breaks_while_the_node_runs_is_counted_and_the_node_stays() {
     assert!(!server.admin_get("/metrics").contains(counted));
 
     fs::write(place.path("key.pem"), "no key").unwrap();
-    server.wait_for_line("the keys from before stay in use");
+    server.wait_for_metric("parlance_key_files_unusable", 1.0);
 
+    server.wait_for_line("the keys from before stay in use");
     assert!(server.admin_get("/metrics").contains(counted));
     assert!(server.admin_get("/readyz").starts_with("HTTP/1.1 200"));
+
+    fs::write(place.path("key.pem"), PUBLIC_KEY).unwrap();
+    server.wait_for_metric("parlance_key_files_unusable", 0.0);
 }
 
 #[test]

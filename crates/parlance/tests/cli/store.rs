@@ -190,10 +190,12 @@ fn a_persister_is_not_ready_while_redis_is_away() {
     let report = persister.admin_get("/readyz?verbose");
     assert!(report.contains("redis: Redis at"), "{report}");
     assert!(report.contains("store: ok"), "{report}");
+    assert_eq!(persister.metrics(["parlance_ready"]), [0.0]);
 
     deployment.redis.restart();
 
     persister.wait_for_readiness(200);
+    assert_eq!(persister.metrics(["parlance_ready"]), [1.0]);
 }
 
 #[test]

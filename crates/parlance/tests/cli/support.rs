@@ -226,6 +226,28 @@ impl Server {
     pub(crate) fn admin_get(&self, path: &str) -> String {
         get(self.admin, path)
     }
+
+    /// Waits until a metric without labels has this value.
+    #[track_caller]
+    pub(crate) fn wait_for_metric(&self, name: &str, value: f64) {
+        let deadline = Instant::now() + DEADLINE;
+        while self.metrics([name]) != [value] {
+            assert!(Instant::now() < deadline, "{name} does not become {value}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// What metrics without labels have at one moment.
+    #[track_caller]
+    pub(crate) fn metrics<const N: usize>(&self, names: [&str; N]) -> [f64; N] {
+        let page = self.admin_get("/metrics");
+        names.map(|name| {
+            let mut lines = page.lines();
+            let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            let value = value.and_then(|value| value.parse().ok());
+            value.unwrap_or_else(|| panic!("no {name} in {page}"))
+        })
+    }
 }
 
 impl Drop for Server {
