@@ -3,6 +3,7 @@
 //
 //	chartcheck objects < RENDERED     the restricted profile, and how objects belong together
 //	chartcheck settings BIN < RENDERED    whether parlance itself accepts the settings of each pod
+//	chartcheck copies FILE… < RENDERED    whether rules (.yaml) and dashboards (.json) are rendered as they are
 //	chartcheck schemas DIR CRD…       writes JSON schemas of custom resources for kubeconform
 //
 // It exits with 1 and a line for each fault. Shapes of objects are left to kubeconform, single templates
@@ -12,6 +13,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 )
 
 func main() {
@@ -42,8 +44,27 @@ func run(args []string) ([]string, error) {
 			return nil, err
 		}
 		return settingFaults(release, args[1])
+	case len(args) > 0 && args[0] == "copies":
+		release, err := readRelease(os.Stdin)
+		if err != nil {
+			return nil, err
+		}
+		rules, dashboards := split(args[1:])
+		return copyFaults(release, rules, dashboards)
 	case len(args) > 2 && args[0] == "schemas":
 		return nil, writeSchemas(args[1], args[2:])
 	}
-	return nil, fmt.Errorf("usage: chartcheck objects | settings BIN | schemas DIR CRD…")
+	return nil, fmt.Errorf("usage: chartcheck objects | settings BIN | copies FILE… | schemas DIR CRD…")
+}
+
+// split tells rules from dashboards.
+func split(files []string) (rules, dashboards []string) {
+	for _, file := range files {
+		if filepath.Ext(file) == ".json" {
+			dashboards = append(dashboards, file)
+		} else {
+			rules = append(rules, file)
+		}
+	}
+	return rules, dashboards
 }

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // unavailable is what parlance exits with when it accepts all that it was told, but something that it
@@ -61,29 +63,14 @@ func settingFault(r *release, p pod, program string) (string, error) {
 		args = append(args, inside(root, arg))
 	}
 	command := exec.CommandContext(within, program, args...)
-	// Ports of this machine may be taken, and names of the cluster are not known here.
-	command.Env = []string{
-		"PARLANCE_LISTEN=127.0.0.1:0",
-		"PARLANCE_STORE__NODES=" + nobody,
-		"PARLANCE_REDIS__START_DEADLINE=1s",
-		"PARLANCE_STORE__START_DEADLINE=1s",
-	}
 	for _, variable := range container.Env {
-		value := inside(root, variable.Value)
-		switch variable.Name {
-		case "PARLANCE_ADMIN__LISTEN":
-			continue
-		case "PARLANCE_REDIS__URLS":
-			value = "redis://" + nobody
-		}
-		command.Env = append(command.Env, variable.Name+"="+value)
+		command.Env = append(command.Env, variable.Name+"="+inside(root, variable.Value))
 	}
-	command.Env = append(command.Env, "PARLANCE_ADMIN__LISTEN=127.0.0.1:0")
-	if settings, err := settingsOf(r, p); err != nil {
+	settings, err := settingsOf(r, p)
+	if err != nil {
 		return "", err
-	} else if settings["store"] == nil {
-		command.Env = without(command.Env, "PARLANCE_STORE__")
 	}
+	command.Env = append(command.Env, elsewhere(container, settings)...)
 	said, err := command.CombinedOutput()
 	var ended *exec.ExitError
 	if errors.As(err, &ended) && ended.ExitCode() == unavailable {
@@ -92,18 +79,25 @@ func settingFault(r *release, p pod, program string) (string, error) {
 	return fmt.Sprintf("%s with %q: %v, not exit status %d: %s", program, args, err, unavailable, said), nil
 }
 
+// elsewhere is what has to be otherwise on this machine: ports may be taken, names of the cluster are not
+// known, and nobody wants to wait. Of a variable that is there twice the last one counts.
+func elsewhere(c corev1.Container, settings map[string]any) []string {
+	variables := []string{
+		"PARLANCE_LISTEN=127.0.0.1:0",
+		"PARLANCE_ADMIN__LISTEN=127.0.0.1:0",
+		"PARLANCE_REDIS__START_DEADLINE=1s",
+	}
+	if settings["store"] != nil {
+		variables = append(variables, "PARLANCE_STORE__NODES="+nobody, "PARLANCE_STORE__START_DEADLINE=1s")
+	}
+	if variable(c, "PARLANCE_REDIS__URLS") != "" {
+		variables = append(variables, "PARLANCE_REDIS__URLS=redis://"+nobody)
+	}
+	return variables
+}
+
 // nobody is an address where nothing answers.
 const nobody = "127.0.0.1:1"
-
-func without(variables []string, beginning string) []string {
-	var kept []string
-	for _, variable := range variables {
-		if !strings.HasPrefix(variable, beginning) {
-			kept = append(kept, variable)
-		}
-	}
-	return kept
-}
 
 func writeFiles(r *release, p pod, root string) error {
 	text, err := settingsText(r, p)

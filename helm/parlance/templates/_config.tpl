@@ -60,6 +60,11 @@ Changes the tree that it is given.
 - name: PARLANCE_DRAIN__TERMINATION_GRACE
   value: {{ printf "%ds" (sub (int (include "parlance.terminationGraceSeconds" .root)) (int $values.drain.preStopSeconds)) }}
 {{- end }}
+{{- if and (eq $component "migration") $values.dev.store.enabled }}
+# The store comes up meanwhile, and its image may have to be pulled first.
+- name: PARLANCE_STORE__START_DEADLINE
+  value: {{ printf "%ds" (int $values.migration.activeDeadlineSeconds) }}
+{{- end }}
 {{- if eq $component "persister" }}
 - name: PARLANCE_ADMIN__LISTEN
   value: {{ printf "%s:%d" $values.gateway.listenHost (int $values.persister.adminPort) | quote }}
