@@ -64,6 +64,7 @@ test: lint $(CLIENT_MODULES) $(DEMO_MODULES) ## check and test everything; insta
 	$(call step,examples in docs,cargo test --locked --workspace --doc --no-fail-fast)
 	$(call step,test,RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} PARLANCE_BIN="$$(.ci/target-dir)/debug/parlance" .ci/tests)
 	$(call step,instruction counts,.ci/bench-check)
+	$(call step,chart,PARLANCE_BIN="$$(.ci/target-dir)/debug/parlance" .ci/helm/test)
 
 .PHONY: test-observe
 test-observe: tools ## check rules, dashboards and the runbook, also against running processes
@@ -111,6 +112,18 @@ bench-baseline: tools ## write what is counted now as the baseline of bench-chec
 .PHONY: bench-micro
 bench-micro: ## time the same pieces; pass a part of a name or options as ARGS="…"
 	cargo bench --locked -p parlance-micro --profile counts --bench time -- $(ARGS)
+
+# Needs no cluster. Chromium, Java and the like are not needed either, so only Go and Python are seen to.
+.PHONY: test-helm
+test-helm: ## check the chart alone: schema, templates, Kubernetes 1.30 and 1.37, restricted pods
+	$(call step,server,cargo build --locked -p parlance)
+	$(call step,chart,PARLANCE_BIN="$$(.ci/target-dir)/debug/parlance" .ci/helm/test)
+
+.PHONY: helm-files
+helm-files: ## write those files of the chart that are made from others, and its snapshots
+	cargo build --locked -p parlance
+	PARLANCE_BIN="$$(.ci/target-dir)/debug/parlance" .ci/helm/generated
+	"$$(.ci/helm/tools)/bin/helm-unittest" --strict --update-snapshot helm/parlance
 
 # Needs CPython 2.7, which clean machines lack, so it is no part of `make test`.
 .PHONY: autobahn

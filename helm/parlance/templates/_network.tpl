@@ -1,0 +1,47 @@
+{{/* Rules of NetworkPolicies. */}}
+
+{{- define "parlance.egressDns" -}}
+- ports:
+    - port: 53
+      protocol: UDP
+    - port: 53
+      protocol: TCP
+{{- end -}}
+
+{{- define "parlance.egressTo" -}}
+- ports:
+    {{- range .ports }}
+    - port: {{ . }}
+      protocol: TCP
+    {{- end }}
+  {{- with .to }}
+  to:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end -}}
+
+{{- define "parlance.egressRedis" -}}
+{{- if .Values.dev.redis.enabled -}}
+{{- include "parlance.egressToDev" (dict "root" . "component" "dev-redis" "port" 6379) -}}
+{{- else -}}
+{{- include "parlance.egressTo" .Values.networkPolicy.redis -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "parlance.egressStore" -}}
+{{- if .Values.dev.store.enabled -}}
+{{- include "parlance.egressToDev" (dict "root" . "component" "dev-store" "port" 9042) -}}
+{{- else -}}
+{{- include "parlance.egressTo" .Values.networkPolicy.store -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "parlance.egressToDev" -}}
+- ports:
+    - port: {{ .port }}
+      protocol: TCP
+  to:
+    - podSelector:
+        matchLabels:
+          {{- include "parlance.selector" . | nindent 10 }}
+{{- end -}}
