@@ -54,6 +54,8 @@ client-test: tools $(CLIENT_MODULES) $(DEMO_MODULES) ## check and test the TypeS
 	$(call step,server,cargo build --locked -p parlance)
 	$(call step,client,$(client_tests))
 
+deploy_tests = PARLANCE_BIN="$$(.ci/target-dir)/debug/parlance" deploy/test-deploy
+
 # The build step makes the server with the same features as the tests, so that nothing is compiled
 # a second time when the black-box tests start it. Most tests wait for events, so there are more of
 # them at a time than cores; those that load the machine take turns.
@@ -127,6 +129,24 @@ fuzz: ## fuzz each target for SECONDS=60; TARGET=name for one; needs cargo-fuzz
 .PHONY: simulate
 simulate: ## run SEEDS=10000 seeds of the simulation, or show SEED=n alone
 	cargo run --release --locked -p parlance-simulation -- $(if $(SEED),$(SEED) 1,$(or $(SEEDS),10000))
+
+.PHONY: image
+image: ## build the image parlance:latest; IMAGE=name:tag, and options of the builder as ARGS="…"
+	$(call step,image,deploy/image $(ARGS))
+
+.PHONY: up
+up: image ## start a whole deployment on this machine, with Docker Compose
+	deploy/compose/make-secrets
+	docker compose --file deploy/compose.yaml up --detach --wait
+
+.PHONY: down
+down: ## stop it; what was said stays in its volumes
+	docker compose --file deploy/compose.yaml down
+
+.PHONY: test-deploy
+test-deploy: ## check Dockerfile, compose.yaml and the proxy's configuration
+	$(call step,build,cargo build --locked -p parlance)
+	$(call step,deploy,$(deploy_tests))
 
 .PHONY: tools
 tools:
