@@ -62,6 +62,7 @@ deploy_tests = PARLANCE_BIN="$$(.ci/target-dir)/debug/parlance" deploy/test-depl
 .PHONY: test
 test: lint $(CLIENT_MODULES) $(DEMO_MODULES) ## check and test everything; installs the tools for it
 	$(call step,build,cargo build --locked --workspace --all-targets)
+	$(call step,deploy,$(deploy_tests))
 	$(call step,client,$(client_tests))
 	$(call step,examples in docs,cargo test --locked --workspace --doc --no-fail-fast)
 	$(call step,test,RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} PARLANCE_BIN="$$(.ci/target-dir)/debug/parlance" .ci/tests)
@@ -144,9 +145,14 @@ down: ## stop it; what was said stays in its volumes
 	docker compose --file deploy/compose.yaml down
 
 .PHONY: test-deploy
-test-deploy: ## check Dockerfile, compose.yaml and the proxy's configuration
+test-deploy: ## check Dockerfile, compose.yaml and the proxy's configuration; make test does it too
 	$(call step,build,cargo build --locked -p parlance)
 	$(call step,deploy,$(deploy_tests))
+
+# Compiles the server in release for musl, or all of it in a container.
+.PHONY: test-image
+test-image: ## build the image and try it as it will be run
+	$(call step,image,deploy/test-image $(ARGS))
 
 .PHONY: tools
 tools:
