@@ -54,12 +54,15 @@ client-test: tools $(CLIENT_MODULES) $(DEMO_MODULES) ## check and test the TypeS
 	$(call step,server,cargo build --locked -p parlance)
 	$(call step,client,$(client_tests))
 
+deploy_tests = PARLANCE_BIN="$$(.ci/target-dir)/debug/parlance" deploy/test-deploy
+
 # The build step makes the server with the same features as the tests, so that nothing is compiled
 # a second time when the black-box tests start it. Most tests wait for events, so there are more of
 # them at a time than cores; those that load the machine take turns.
 .PHONY: test
 test: lint $(CLIENT_MODULES) $(DEMO_MODULES) ## check and test everything; installs the tools for it
 	$(call step,build,cargo build --locked --workspace --all-targets)
+	$(call step,deploy,$(deploy_tests))
 	$(call step,client,$(client_tests))
 	$(call step,examples in docs,cargo test --locked --workspace --doc --no-fail-fast)
 	$(call step,test,RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} PARLANCE_BIN="$$(.ci/target-dir)/debug/parlance" .ci/tests)
@@ -145,6 +148,29 @@ fuzz: ## fuzz each target for SECONDS=60; TARGET=name for one; needs cargo-fuzz
 .PHONY: simulate
 simulate: ## run SEEDS=10000 seeds of the simulation, or show SEED=n alone
 	cargo run --release --locked -p parlance-simulation -- $(if $(SEED),$(SEED) 1,$(or $(SEEDS),10000))
+
+.PHONY: image
+image: ## build the image parlance:latest; IMAGE=name:tag, and options of the builder as ARGS="…"
+	$(call step,image,deploy/image $(ARGS))
+
+.PHONY: up
+up: image ## start a whole deployment on this machine, with Docker Compose
+	deploy/compose/make-secrets
+	docker compose --file deploy/compose.yaml up --detach --wait
+
+.PHONY: down
+down: ## stop it; what was said stays in its volumes
+	docker compose --file deploy/compose.yaml down
+
+.PHONY: test-deploy
+test-deploy: ## check Dockerfile, compose.yaml and the proxy's configuration; make test does it too
+	$(call step,build,cargo build --locked -p parlance)
+	$(call step,deploy,$(deploy_tests))
+
+# Compiles the server in release for musl, or all of it in a container.
+.PHONY: test-image
+test-image: ## build the image and try it as it will be run
+	$(call step,image,deploy/test-image $(ARGS))
 
 .PHONY: tools
 tools:
