@@ -116,6 +116,11 @@ bench-baseline: tools ## write what is counted now as the baseline of bench-chec
 bench-micro: ## time the same pieces; pass a part of a name or options as ARGS="…"
 	cargo bench --locked -p parlance-micro --profile counts --bench time -- $(ARGS)
 
+# Compiles Kubernetes once, so it is no part of `make test`.
+.PHONY: test-kube
+test-kube: ## the chart on a real Kubernetes API server; no part of `test`: the first build takes 8 to 16 min of CPU
+	$(call step,kube,helm=$$(.ci/helm/tools); go=$$(.ci/helm/go); tests/kube/run.py "$$(.ci/target-dir)" "$$helm/bin/helm" "$$go")
+
 # Needs no cluster. Chromium, Java and the like are not needed either, so only Go and Python are seen to.
 .PHONY: test-helm
 test-helm: ## check the chart alone: schema, templates, Kubernetes 1.30 and 1.37, restricted pods
