@@ -65,6 +65,11 @@ test: lint $(CLIENT_MODULES) $(DEMO_MODULES) ## check and test everything; insta
 	$(call step,test,RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} PARLANCE_BIN="$$(.ci/target-dir)/debug/parlance" .ci/tests)
 	$(call step,instruction counts,.ci/bench-check)
 
+.PHONY: test-observe
+test-observe: tools ## check rules, dashboards and the runbook, also against running processes
+	$(call step,server,cargo build --locked -p parlance)
+	$(call step,observed,PARLANCE_BIN="$$(.ci/target-dir)/debug/parlance" cargo test --locked -p parlance-tests --test observed)
+
 .PHONY: lint
 lint: tools ## format, clippy, dependency rules, unused dependencies, docs
 	$(call step,format,cargo fmt --all --check)
