@@ -13,6 +13,7 @@ pub mod entry;
 pub mod identity;
 pub mod ingest;
 pub mod lineage;
+pub mod peers;
 pub mod ports;
 pub mod presence;
 pub mod quota;

@@ -68,6 +68,7 @@ fn hooks() -> Hooks {
         backend_health: Box::new(|| Ok(())),
         metrics_text: Box::new(String::new),
         pages: None,
+        peers: None,
         leave: None,
     }
 }

@@ -43,6 +43,9 @@ pub struct NodeLimits {
     pub connections_per_user: usize,
     /// Actions of one user over all of its connections; twice that at once.
     pub user_actions_per_second: u32,
+    /// New members that the other nodes may send here in a second when they leave or have too many.
+    /// Nobody is refused by it. Here `0` is none.
+    pub accepts_per_second: u32,
 }
 
 /// Deadlines of a connection before it belongs to a shard.
@@ -86,6 +89,7 @@ impl Default for NodeLimits {
             pre_auth: 1024,
             connections_per_user: 20,
             user_actions_per_second: 100,
+            accepts_per_second: 250,
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     handover::Shards,
     listener,
     node::{Hooks, Node},
+    rebalance,
 };
 
 /// A gateway that serves. Dropping it cuts everything.
@@ -64,6 +65,7 @@ impl Running {
         let mut tasks = JoinSet::new();
         tasks.spawn(listener::run(listeners.public, Arc::clone(&node)));
         tasks.spawn(admin::run(listeners.admin, admin_pages(&node)));
+        tasks.spawn(rebalance::run(Arc::clone(&node)));
         Ok(Self {
             node,
             local_addr,

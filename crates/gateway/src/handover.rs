@@ -7,7 +7,6 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -15,8 +14,8 @@ use std::{
 };
 
 use parlance_core::room::Joiner;
-use parlance_protocol::{CloseCode, ConversationId};
-use tokio::sync::mpsc;
+use parlance_protocol::{ConversationId, ReconnectReason};
+use tokio::sync::{mpsc, oneshot};
 
 /// How many tellings may wait for a shard. A shard takes all of them in one turn, so a full inbox
 /// means that the shard is overloaded: connections are then refused with 1013.
@@ -43,22 +42,55 @@ pub struct Handover {
 pub enum ToShard {
     /// A connection comes in.
     Connection(Box<Handover>),
-    /// The node is leaving: extended members are asked to reconnect elsewhere within `within_ms`.
-    Drain {
-        /// Each client is told a random time up to this.
-        within_ms: u64,
+    /// Count the members as [`ToShard::SendAway`] would find them.
+    Count {
+        /// On these terms.
+        terms: Terms,
+        /// Takes the answer.
+        answer: oneshot::Sender<Census>,
     },
-    /// Close one in `one_in` of the connections that are here (rounded up; 1: all of them).
-    ClosePart {
-        /// The share.
-        one_in: NonZeroU32,
-        /// The close code.
-        code: CloseCode,
-        /// The close reason, at most 123 bytes.
-        reason: Arc<str>,
+    /// Send some members to other nodes.
+    SendAway(SendAway),
+    /// Close all members with 1012.
+    CloseAll {
+        /// Each is told to come back after a random time of about up to this.
+        within_ms: u64,
     },
     /// Cut every connection and end the shard.
     Stop,
+}
+
+/// On which terms members are sent to other nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// Why. A node that leaves closes who was asked and did not go; one that has too many asks again.
+    pub reason: ReconnectReason,
+    /// How long a member that was asked may take to go.
+    pub patience_ms: u64,
+}
+
+/// Which members could be sent away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Extended members that can be asked to reconnect.
+    pub askable: usize,
+    /// Members that were asked, and have time left to go.
+    pub waiting: usize,
+    /// Members that can only be closed.
+    pub closable: usize,
+}
+
+/// Whom a shard sends away: of each kind those who did nothing for the longest time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SendAway {
+    /// On these terms.
+    pub terms: Terms,
+    /// So many of the askable are asked.
+    pub ask: usize,
+    /// So many of the closable are closed with 1012.
+    pub close: usize,
+    /// Each is told to come back after a random time of about up to this.
+    pub within_ms: u64,
 }
 
 /// A connection that its shard cannot take now: the shard is overloaded or has ended.
@@ -112,24 +144,39 @@ impl Shards {
         self.handles.iter().map(ShardHandle::connections).sum()
     }
 
-    /// Asks extended members everywhere to reconnect elsewhere within `within_ms`.
-    pub async fn drain(&self, within_ms: u64) {
+    /// What each shard has; nothing of one that has ended.
+    pub async fn count(&self, terms: Terms) -> Vec<Census> {
+        let mut answers = Vec::with_capacity(self.handles.len());
         for handle in &self.handles {
-            handle.tell(ToShard::Drain { within_ms }).await;
+            let (answer, answered) = oneshot::channel();
+            handle.tell(ToShard::Count { terms, answer }).await;
+            answers.push(answered);
+        }
+        let mut counts = Vec::with_capacity(answers.len());
+        for answered in answers {
+            counts.push(answered.await.unwrap_or_default());
+        }
+        counts
+    }
+
+    /// Sends members away, of each shard as many as its part of `counts` is, which
+    /// [`Shards::count`] gave.
+    pub async fn send_away(&self, away: SendAway, counts: &[Census]) {
+        let asks = shared_out(away.ask, counts.iter().map(|count| count.askable));
+        let closes = shared_out(away.close, counts.iter().map(|count| count.closable));
+        for (handle, (ask, close)) in self.handles.iter().zip(asks.into_iter().zip(closes)) {
+            if ask > 0 || close > 0 {
+                let away = SendAway { ask, close, ..away };
+                handle.tell(ToShard::SendAway(away)).await;
+            }
         }
     }
 
-    /// Closes one in `one_in` of the connections of each shard (rounded up; 1: all of them).
-    pub async fn close_part(&self, one_in: NonZeroU32, code: CloseCode, reason: &Arc<str>) {
+    /// Closes all members with 1012, each with a random time of about up to `within_ms` after which it
+    /// may come back.
+    pub async fn close_all(&self, within_ms: u64) {
         for handle in &self.handles {
-            let reason = Arc::clone(reason);
-            handle
-                .tell(ToShard::ClosePart {
-                    one_in,
-                    code,
-                    reason,
-                })
-                .await;
+            handle.tell(ToShard::CloseAll { within_ms }).await;
         }
     }
 
@@ -147,6 +194,46 @@ impl Shards {
         let hash = self.routing.hash_one(conversation.as_str());
         let index = hash % self.handles.len() as u64;
         &self.handles[usize::try_from(index).expect("below the number of shards")]
+    }
+}
+
+/// `count` shared out in proportion to `sizes`, whole and with nothing left over, as far as they go.
+fn shared_out(count: usize, sizes: impl Iterator<Item = usize> + Clone) -> Vec<usize> {
+    let mut all: usize = sizes.clone().sum();
+    let mut left = count.min(all);
+    let mut shares = Vec::new();
+    for size in sizes {
+        let share = if size == 0 {
+            0
+        } else {
+            (left * size).div_ceil(all)
+        };
+        shares.push(share);
+        left -= share;
+        all -= size;
+    }
+    shares
+}
+
+// === impl Terms, Census ===
+
+impl Terms {
+    /// Whether who was asked `ago_ms` ago still has time to go.
+    #[must_use]
+    pub const fn waits(self, ago_ms: u64) -> bool {
+        ago_ms < self.patience_ms
+    }
+}
+
+impl Census {
+    /// All of these together.
+    #[must_use]
+    pub fn sum(counts: &[Self]) -> Self {
+        counts.iter().fold(Self::default(), |sum, count| Self {
+            askable: sum.askable + count.askable,
+            waiting: sum.waiting + count.waiting,
+            closable: sum.closable + count.closable,
+        })
     }
 }
 
@@ -209,6 +296,16 @@ mod tests {
             used[index.expect("one of them")] = true;
         }
         assert_eq!(used, [true; 4]);
+    }
+
+    #[test]
+    fn a_number_is_shared_out_in_proportion_and_as_a_whole() {
+        let shared = |count, sizes: &[usize]| shared_out(count, sizes.iter().copied());
+        assert_eq!(shared(10, &[50, 30, 20]), [5, 3, 2]);
+        assert_eq!(shared(1, &[3, 3, 3]), [1, 0, 0]);
+        assert_eq!(shared(9, &[1, 0, 2]), [1, 0, 2]);
+        assert_eq!(shared(5, &[0, 0]), [0, 0]);
+        assert_eq!(shared(7, &[1, 10, 1]).iter().sum::<usize>(), 7);
     }
 
     #[tokio::test]

@@ -1,6 +1,8 @@
 //! The gateway: ends WebSockets, checks tokens, and keeps the rooms of the connections it holds.
 
 pub mod admin;
+mod away;
+mod balance;
 pub mod clock;
 mod config;
 mod drain;
@@ -16,6 +18,8 @@ pub mod handover;
 mod http;
 mod listener;
 mod node;
+mod pace;
+mod rebalance;
 pub mod shard;
 
 pub use config::{Deadlines, DrainTimes, GatewayConfig, NodeLimits, Origins};

@@ -10,7 +10,7 @@ use std::{
 };
 
 use hyper::http::request;
-use parlance_core::ports::Verifier;
+use parlance_core::{peers::Peers, ports::Verifier};
 use parlance_telemetry::Metrics;
 
 use crate::{
@@ -45,6 +45,8 @@ pub struct Hooks {
     pub metrics_text: MetricsText,
     /// Asked instead of a 404.
     pub pages: Option<PageHandler>,
+    /// The other gateways, if there can be any.
+    pub peers: Option<Arc<dyn Peers>>,
     /// Called once, at the end of a drain: the shards are gone, and no member is left.
     pub leave: Option<Leave>,
 }

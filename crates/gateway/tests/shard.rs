@@ -6,13 +6,12 @@ mod house;
 
 use std::{
     collections::HashSet,
-    num::NonZeroU32,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use house::{House, guest};
-use parlance_protocol::{CloseCode, limits::FRAME_BYTES};
+use parlance_gateway::handover::{Census, SendAway, Terms};
+use parlance_protocol::{ReconnectReason, limits::FRAME_BYTES};
 use parlance_testkit::{
     client::{Client, Incoming},
     frames::{self, Frame, opcode},
@@ -336,38 +335,78 @@ async fn a_frame_that_is_not_complete_in_ten_seconds_closes_with_1008() {
 
 // === What the process tells ===
 
+const DRAIN: Terms = Terms {
+    reason: ReconnectReason::Drain,
+    patience_ms: 60_000,
+};
+
+async fn extended(house: &House, conversation: &'static str, user: &'static str) -> Client {
+    let (socket, _) = house.admit(guest(conversation, user).extended()).await;
+    let mut client = Client::over(socket);
+    client.expect("live").await;
+    client
+}
+
+/// Sends away as the process does.
+async fn send_away(house: &House, terms: Terms, ask: usize, close: usize) {
+    let counts = house.shards.count(terms).await;
+    let away = SendAway {
+        terms,
+        ask,
+        close,
+        within_ms: 1_000_000,
+    };
+    house.shards.send_away(away, &counts).await;
+}
+
+async fn census(house: &House, terms: Terms) -> (usize, usize, usize) {
+    let census = Census::sum(&house.shards.count(terms).await);
+    (census.askable, census.waiting, census.closable)
+}
+
+/// What comes first, a telling to go or the answer to a ping.
+async fn is_sent_away(client: &mut Client) -> bool {
+    client.send_frame(&Frame::new(opcode::PING, [])).await;
+    loop {
+        match client.next(DEADLINE).await.map(|seen| seen.what) {
+            Some(Incoming::Close(1012, _)) => return true,
+            Some(Incoming::Json(frame)) if frame["type"] == "reconnect" => return true,
+            Some(Incoming::Pong(_)) => return false,
+            Some(_) => {}
+            None => panic!("neither sent away nor answered"),
+        }
+    }
+}
+
 #[tokio::test]
-async fn a_drain_asks_first_then_closes_in_parts_and_stop_ends_the_shards() {
+async fn extended_members_are_asked_and_the_others_closed_and_stop_ends_the_shards() {
     let house = House::open();
     let mut clients = Vec::new();
     for conversation in ["a", "b", "c", "d"] {
-        let (socket, _) = house.admit(guest(conversation, "ann").extended()).await;
-        let mut client = Client::over(socket);
-        client.expect("live").await;
-        clients.push(client);
+        clients.push(extended(&house, conversation, "ann").await);
     }
-    house.shards.drain(1_000_000_000).await;
+    let mut base = house.join("a", "bob").await;
+    base.fence().await;
+    assert_eq!(census(&house, DRAIN).await, (4, 0, 1));
+
+    send_away(&house, DRAIN, 4, 1).await;
     let mut times = HashSet::new();
     for client in &mut clients {
-        let after_ms = client.expect("reconnect").await["after_ms"]
-            .as_u64()
-            .unwrap();
-        assert!(after_ms <= 1_000_000_000, "{after_ms}");
+        let asked = client.expect("reconnect").await;
+        assert_eq!(asked["reason"], "drain");
+        let after_ms = asked["after_ms"].as_u64().unwrap();
+        assert!(after_ms <= 1_000_000, "{after_ms}");
         times.insert(after_ms);
     }
     assert!(times.len() > 1, "they all leave at once: {times:?}");
-    let (half, all) = (NonZeroU32::new(2).unwrap(), NonZeroU32::MIN);
-    let reason: Arc<str> = r#"{"retry_after_ms":7}"#.into();
-    house
-        .shards
-        .close_part(half, CloseCode::NodeLeaving, &reason)
-        .await;
-    house
-        .shards
-        .close_part(all, CloseCode::NodeLeaving, &reason)
-        .await;
+    let reason: Value = serde_json::from_str(&base.expect_close(1012).await).unwrap();
+    assert!(reason["retry_after_ms"].is_u64(), "{reason}");
+    base.expect_end().await;
+    assert_eq!(census(&house, DRAIN).await, (0, 4, 0));
+
+    house.shards.close_all(1_000).await;
     for client in &mut clients {
-        assert_eq!(client.expect_close(1012).await, &*reason);
+        client.expect_close(1012).await;
         client.expect_end().await;
     }
     let (socket, released) = house.admit(guest("e", "ann")).await;
@@ -383,7 +422,7 @@ async fn a_drain_asks_first_then_closes_in_parts_and_stop_ends_the_shards() {
 }
 
 #[tokio::test]
-async fn half_of_the_connections_of_a_shard_can_be_closed() {
+async fn who_did_nothing_for_the_longest_time_goes_first() {
     let house = House::open();
     let mut clients = Vec::new();
     for user in ["a", "b", "c", "d"] {
@@ -391,26 +430,68 @@ async fn half_of_the_connections_of_a_shard_can_be_closed() {
         client.fence().await;
         clients.push(client);
     }
-    let half = NonZeroU32::new(2).unwrap();
-    house
-        .shards
-        .close_part(half, CloseCode::NodeLeaving, &"{}".into())
-        .await;
-    // Told to the shard after the closing, and so answered after it.
-    let mut witness = house.join("tea", "w").await;
-    witness.fence().await;
-    let mut closed = 0;
-    for client in &mut clients {
-        client.send_frame(&Frame::new(opcode::PING, [])).await;
-        let end = loop {
-            match client.next(DEADLINE).await.map(|seen| seen.what) {
-                Some(Incoming::Close(1012, _)) => break true,
-                Some(Incoming::Pong(_)) => break false,
-                Some(_) => {}
-                None => panic!("neither a close frame nor a pong"),
-            }
-        };
-        closed += usize::from(end);
+    for talker in [0, 2] {
+        // Their instants have milliseconds.
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(5) {
+            clients[talker].say("hello", "t").await;
+        }
     }
-    assert_eq!(closed, 2);
+    // A sign of life is nothing done.
+    clients[1].send(json!({"action": "heartbeat"})).await;
+    clients[1].send_frame(&Frame::new(opcode::PING, [])).await;
+    clients[1].expect_pong().await;
+
+    send_away(&house, DRAIN, 0, 2).await;
+    let mut closed = Vec::new();
+    for client in &mut clients {
+        closed.push(is_sent_away(client).await);
+    }
+    assert_eq!(closed, [false, true, false, true]);
+}
+
+#[tokio::test]
+async fn who_was_asked_and_did_not_go_is_closed_by_a_node_that_leaves_and_asked_again_by_another() {
+    let house = House::open();
+    let mut ann = extended(&house, "tea", "ann").await;
+    let impatient = |reason| Terms {
+        reason,
+        patience_ms: 0,
+    };
+    let (drain, rebalance) = (
+        impatient(ReconnectReason::Drain),
+        impatient(ReconnectReason::Rebalance),
+    );
+    for _ in 0..2 {
+        send_away(&house, rebalance, 1, 1).await;
+        assert_eq!(ann.expect("reconnect").await["reason"], "rebalance");
+    }
+    assert_eq!(census(&house, DRAIN).await, (0, 1, 0));
+    assert_eq!(census(&house, rebalance).await, (1, 0, 0));
+    assert_eq!(census(&house, drain).await, (0, 0, 1));
+    send_away(&house, drain, 1, 1).await;
+    ann.expect_close(1012).await;
+}
+
+/// Whoever is asked may be connected elsewhere and not be seen there yet.
+#[tokio::test]
+async fn who_goes_as_asked_is_not_offline_at_once() {
+    let house = House::open();
+    let ann = extended(&house, "tea", "ann").await;
+    let mut bob = house.join("tea", "bob").await;
+    bob.fence().await;
+    let mut cyd = extended(&house, "tea", "cyd").await;
+    send_away(&house, DRAIN, 2, 0).await;
+    cyd.expect("reconnect").await;
+    ann.close(1000).await;
+    // A real goodbye later is told before the held one.
+    let mut dan = house.join("tea", "dan").await;
+    dan.fence().await;
+    dan.close(1000).await;
+    let gone = bob
+        .expect_where("offline", |frame| {
+            frame["type"] == "user_status" && frame["status"] == "offline"
+        })
+        .await;
+    assert_eq!(gone["user_id"], "dan");
 }

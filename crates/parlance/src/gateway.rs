@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use parlance_core::store::{NoStore, Store};
+use parlance_core::{
+    peers::Peers,
+    store::{NoStore, Store},
+};
 
 use crate::{
     cli::{Gateway, Global},
@@ -43,12 +46,14 @@ fn serve<S: Store>(
     let keyring = Arc::new(node::keyring(config.auth())?);
     let backend = Arc::new(deployment::redis(&config, store, RedisUse::Gateway)?);
     let (health, leaving) = (Arc::clone(&backend), Arc::clone(&backend));
+    let peers: Arc<dyn Peers> = backend.clone();
     let parts = Parts {
         config,
         pages: Pages::Listed,
         backend,
         backend_health: Box::new(move || health.healthy().map_err(|error| error.to_string())),
         page_handler: None,
+        peers: Some(peers),
         leave: Some(Arc::new(move || leaving.leave())),
         keyring,
         recorder,

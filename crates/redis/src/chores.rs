@@ -20,7 +20,7 @@ use crate::{
     link::{Call, CallError, Run},
     meta::Meta,
     partition::{self, Keys},
-    receipts, scripts,
+    peers, receipts, scripts,
     time::{millis, now_micros},
     wire,
 };
@@ -57,20 +57,28 @@ async fn keep_lease<S: Store>(io: &Rc<Io<S>>) {
     }
 }
 
-/// Renews the lease for `ttl`, and takes the dead out of everything that is open here.
+/// Renews the lease for `ttl`, looks at the other gateways, and takes the dead out of everything that
+/// is open here.
 pub(crate) async fn renew<S: Store>(io: &Rc<Io<S>>, ttl: Duration) -> Result<(), Unavailable> {
     let at = Instant::now();
-    let leases = partition::tagged(Partition(0), "gw");
+    let looked_at = std::time::Instant::now();
+    let keys = [peers::leases_key(), peers::loads_key()];
     let link = io.node(Partition(0))?.link().await?;
-    let call = Call::of(&scripts::LEASE, [&*leases])
+    let call = Call::of(&scripts::LEASE, &keys)
         .with(&*io.gateway)
         .with(millis(ttl))
-        .with(millis(REMEMBERED));
+        .with(millis(REMEMBERED))
+        .with(io.loads.own_text());
     let texts = answer::texts(link.call(&call).await?)?;
-    let all: Vec<(String, i64)> = texts
-        .chunks_exact(2)
-        .filter_map(|pair| Some((pair[0].clone(), pair[1].parse().ok()?)))
-        .collect();
+    let mut all: Vec<(String, i64)> = Vec::new();
+    let mut others = Vec::new();
+    for [gateway, left_ms, load] in texts.as_chunks().0 {
+        if *gateway != *io.gateway {
+            others.extend(peers::load_of(load));
+        }
+        all.extend(left_ms.parse().map(|left_ms| (gateway.clone(), left_ms)));
+    }
+    io.loads.saw(looked_at, others);
     let renewal = io.leases.renewed(at, &io.gateway, &all);
     if renewal.was_late {
         tracing::warn!("the lease had run out: others may have shown our users as gone");

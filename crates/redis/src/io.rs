@@ -31,6 +31,7 @@ use crate::{
     node::Node,
     owed::{Dropped, Moves, OwedCursors},
     partition::{self, partition_of},
+    peers::Loads,
     shard_map::ShardMap,
     subscriber::{Subscriber, Wish},
     table::Table,
@@ -59,6 +60,7 @@ pub(crate) struct Io<S: Store> {
     pub(crate) lines: Lines,
     pub(crate) holders: Holders,
     pub(crate) leases: Leases,
+    pub(crate) loads: Arc<Loads>,
     pub(crate) owed: OwedCursors,
     pub(crate) dropped: Arc<Dropped>,
     pub(crate) moves: Arc<Moves>,
@@ -100,6 +102,7 @@ pub(crate) struct Shared {
     pub(crate) table: Arc<Table>,
     pub(crate) dropped: Arc<Dropped>,
     pub(crate) moves: Arc<Moves>,
+    pub(crate) loads: Arc<Loads>,
     pub(crate) health: Arc<Health>,
 }
 
@@ -109,6 +112,7 @@ impl Shared {
             table: Arc::new(Table::new()),
             dropped: Arc::new(Dropped::new()),
             moves: Arc::default(),
+            loads: Arc::default(),
             health: Arc::new(Health::default()),
         }
     }
@@ -131,6 +135,7 @@ impl<S: Store> Io<S> {
             lines: Lines::default(),
             holders: Holders::default(),
             leases: Leases::default(),
+            loads: shared.loads,
             owed: OwedCursors::default(),
             dropped: shared.dropped,
             moves: shared.moves,

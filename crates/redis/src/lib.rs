@@ -38,6 +38,7 @@ mod node;
 mod opening;
 mod owed;
 mod partition;
+mod peers;
 mod receipts;
 mod scripts;
 mod server;

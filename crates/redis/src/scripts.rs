@@ -34,6 +34,7 @@ scripts! {
     PRESENCE = "../lua/presence.lua";
     HOLDERS = "../lua/holders.lua";
     LEASE = "../lua/lease.lua";
+    TAKE = "../lua/take.lua";
     ADVANCE = "../lua/advance.lua";
     CURSORS = "../lua/highest.lua", "../lua/cursors.lua";
     CHANGES = "../lua/changes.lua";
@@ -45,13 +46,14 @@ scripts! {
     REQUEUE = "../lua/requeue.lua";
 }
 
-/// The line by which a script may be called when memory is full. Only what frees some is.
+/// The line by which a script may be called when memory is full. Only what frees some is, and what
+/// gateways have to say to live and to leave.
 const WHEN_FULL: &str = "#!lua flags=allow-oom\n";
 
 impl Script {
     fn new(name: &str, own: &str) -> Self {
         let flags = match name {
-            "LEASE" | "HOLD" | "RELEASE" | "COMMIT" | "SETTLE" => WHEN_FULL,
+            "LEASE" | "TAKE" | "HOLD" | "RELEASE" | "COMMIT" | "SETTLE" => WHEN_FULL,
             _ => "",
         };
         let source = format!("{flags}{}{own}", include_str!("../lua/lib.lua"));

@@ -1,9 +1,9 @@
 //! The list of all metrics.
 
 use crate::labels::{
-    Accept, Action, AuthFailure, Code, DeadLetterKind, HttpStatus, Initiator, KeyReload, Label,
-    LabelSpec, Outcome, PersisterStep, RateLimit, RedisConnection, RedisDoubt, Resume, StoreRead,
-    StoreWrite,
+    Accept, Action, AuthFailure, AwayReason, Code, DeadLetterKind, Farewell, HttpStatus, Initiator,
+    KeyReload, Label, LabelSpec, Outcome, PersisterStep, RateLimit, RedisConnection, RedisDoubt,
+    Resume, StoreRead, StoreWrite,
 };
 
 /// What a metric is.
@@ -116,6 +116,18 @@ metrics! {
     LaggingConnections = "parlance_lagging_connections", Kind::Gauge, &[];
     /// 1 while the node is leaving: it is not ready and asks its clients to reconnect.
     Draining = "parlance_draining", Kind::Gauge, &[];
+    /// Members that were sent to other nodes, by why and how; one that was asked and did not go is closed later, and counts twice.
+    SentAway = "parlance_sent_away_total", Kind::Counter, &[AwayReason::SPEC, Farewell::SPEC];
+    /// Members that the budget which all gateways share let this node send away.
+    AwayGranted = "parlance_away_granted_total", Kind::Counter, &[];
+    /// New members that the other gateways together take in a second, as of this node's last question; 0 when nobody takes any.
+    AwayRate = "parlance_away_rate", Kind::Gauge, &[];
+    /// Gateways that are ready, this one included, as it sees them; 0 while it is not ready itself, while Redis is away, and without Redis.
+    ReadyGateways = "parlance_ready_gateways", Kind::Gauge, &[];
+    /// Mean of the members over these gateways.
+    MeanConnections = "parlance_mean_connections", Kind::Gauge, &[];
+    /// 1 while this node sends members away because it has more than its share.
+    Shedding = "parlance_shedding", Kind::Gauge, &[];
     /// Accepted TCP connections of the public listener, by what became of them.
     Accepts = "parlance_accepts_total", Kind::Counter, &[Accept::SPEC];
     /// HTTP answers of the public listener.

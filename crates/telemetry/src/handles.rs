@@ -10,9 +10,9 @@ use metrics::{
 use crate::{
     catalog::{Kind, Metric},
     labels::{
-        Accept, Action, AuthFailure, Code, DeadLetterKind, HttpStatus, Initiator, KeyReload, Label,
-        Outcome, PersisterStep, RateLimit, RedisConnection, RedisDoubt, Resume, StoreRead,
-        StoreWrite,
+        Accept, Action, AuthFailure, AwayReason, Code, DeadLetterKind, Farewell, HttpStatus,
+        Initiator, KeyReload, Label, Outcome, PersisterStep, RateLimit, RedisConnection,
+        RedisDoubt, Resume, StoreRead, StoreWrite,
     },
 };
 
@@ -36,6 +36,18 @@ pub struct Metrics {
     pub lagging_connections: Gauge,
     /// [`Metric::Draining`]
     pub draining: Gauge,
+    /// [`Metric::SentAway`]
+    pub sent_away: PairCounters<AwayReason, Farewell>,
+    /// [`Metric::AwayGranted`]
+    pub away_granted: Counter,
+    /// [`Metric::AwayRate`], per second
+    pub away_rate: Gauge,
+    /// [`Metric::ReadyGateways`]
+    pub ready_gateways: Gauge,
+    /// [`Metric::MeanConnections`]
+    pub mean_connections: Gauge,
+    /// [`Metric::Shedding`]
+    pub shedding: Gauge,
     /// [`Metric::Accepts`]
     pub accepts: Counters<Accept>,
     /// [`Metric::HttpResponses`]
@@ -77,6 +89,12 @@ impl Metrics {
             rooms: gauge!(Metric::Rooms.spec().name),
             lagging_connections: gauge!(Metric::LaggingConnections.spec().name),
             draining: gauge!(Metric::Draining.spec().name),
+            sent_away: PairCounters::register(Metric::SentAway),
+            away_granted: counter!(Metric::AwayGranted.spec().name),
+            away_rate: gauge!(Metric::AwayRate.spec().name),
+            ready_gateways: gauge!(Metric::ReadyGateways.spec().name),
+            mean_connections: gauge!(Metric::MeanConnections.spec().name),
+            shedding: gauge!(Metric::Shedding.spec().name),
             accepts: Counters::register(Metric::Accepts),
             http_responses: Counters::register(Metric::HttpResponses),
             auth_failures: Counters::register(Metric::AuthFailures),

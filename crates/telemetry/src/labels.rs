@@ -161,6 +161,26 @@ label! {
 }
 
 label! {
+    /// Why members are sent to other nodes.
+    AwayReason as "reason" {
+        /// this node is leaving
+        Drain = "drain",
+        /// this node has more than its share
+        Rebalance = "rebalance",
+    }
+}
+
+label! {
+    /// How a member is sent to another node.
+    Farewell as "how" {
+        /// asked to open its next connection before it ends this one: the extended layer
+        Asked = "asked",
+        /// closed with 1012: the base layer, and who was asked and did not go
+        Closed = "closed",
+    }
+}
+
+label! {
     /// What a client asked for.
     Action as "action" {
         /// `send_message`

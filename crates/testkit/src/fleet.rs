@@ -6,8 +6,10 @@
 use std::{
     fmt,
     sync::{Condvar, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
+
+use tokio::time::sleep;
 
 use crate::{
     server::{Parlance, Setup},
@@ -18,6 +20,8 @@ use crate::{
 pub const GATEWAYS: usize = 3;
 /// A gateway's ring keeps 256 events of a conversation: what is lost must be less.
 const LOST_PER_CONVERSATION: u64 = 150;
+/// Between two looks at a metric.
+const POLL: Duration = Duration::from_millis(100);
 
 /// Whether everything is done as often and as fast as is promised.
 fn full() -> bool {
@@ -95,6 +99,7 @@ pub fn unlimited() -> Setup {
 #[derive(Debug)]
 pub struct Fleet {
     gateways: Vec<Parlance>,
+    setup: Setup,
     /// Where clients find them.
     pub directory: Directory,
 }
@@ -115,12 +120,49 @@ impl Fleet {
     /// So many, with these settings.
     #[must_use]
     pub fn of(count: usize, setup: &Setup, redis_url: &str) -> Self {
-        let start = |_| setup.clone().gateway(redis_url).start();
+        let setup = setup.clone().gateway(redis_url);
+        let start = |_| setup.clone().start();
         let gateways: Vec<Parlance> = (0..count).map(start).collect();
         let directory = Directory::new(gateways.iter().map(Parlance::address));
         Self {
             gateways,
+            setup,
             directory,
+        }
+    }
+
+    /// One more.
+    pub fn add(&mut self) {
+        let gateway = self.setup.clone().start();
+        self.directory.join(self.gateways.len(), gateway.address());
+        self.gateways.push(gateway);
+    }
+
+    /// A metric of each, over all its labels. All have to be up.
+    #[must_use]
+    pub fn metrics(&self, name: &str) -> Vec<f64> {
+        let gateways = self.gateways.iter();
+        gateways.map(|gateway| gateway.metric(name)).collect()
+    }
+
+    /// Waits until a metric of all of them is as it should be; how long that took.
+    pub async fn until(
+        &self,
+        name: &str,
+        within: Duration,
+        is_right: impl Fn(&[f64]) -> bool,
+    ) -> Duration {
+        let began = Instant::now();
+        loop {
+            let values = self.metrics(name);
+            if is_right(&values) {
+                return began.elapsed();
+            }
+            assert!(
+                began.elapsed() < within,
+                "{name} is {values:?} after {within:?}"
+            );
+            sleep(POLL).await;
         }
     }
 

@@ -20,3 +20,4 @@ mod racing;
 mod redis;
 mod replicated;
 mod serve;
+mod spread;

@@ -102,6 +102,11 @@ impl Room {
     }
 
     fn perform(&mut self, key: MemberKey, action: Action<'_>, cx: &mut Context<'_>) {
+        if is_of_a_person(&action)
+            && let Some(member) = self.members.get_mut(index(key))
+        {
+            member.session.acted(cx.now);
+        }
         match action {
             Action::SendMessage {
                 content,
@@ -421,5 +426,18 @@ impl Change {
             None => ActionKind::DeleteMessage,
         };
         Subject::of(kind, self.local_id.as_ref())
+    }
+}
+
+/// Whether somebody does something by it, and not only their client.
+const fn is_of_a_person(action: &Action<'_>) -> bool {
+    match action {
+        Action::SendMessage { .. }
+        | Action::EditMessage { .. }
+        | Action::DeleteMessage { .. }
+        | Action::Typing { .. }
+        | Action::Read { .. }
+        | Action::FetchMessages { .. } => true,
+        Action::Heartbeat | Action::Auth { .. } => false,
     }
 }

@@ -85,6 +85,8 @@ pub(crate) struct Member {
     pub(crate) catching_up: bool,
     /// `live` was said.
     pub(crate) was_live: bool,
+    /// It was asked to reconnect elsewhere, the last time then.
+    pub(crate) asked_at: Option<Mono>,
 }
 
 #[derive(Debug, Default)]
@@ -122,6 +124,7 @@ impl Member {
             stored_at: None,
             catching_up: false,
             was_live: false,
+            asked_at: None,
         }
     }
 

@@ -29,7 +29,7 @@ use answers::Pending;
 use epoch::Turnover;
 use member::Member;
 use parlance_protocol::{
-    Anchor, CloseCode, ConversationId, MessageId, Position, ServerFrame, UserId,
+    Anchor, CloseCode, ConversationId, MessageId, Position, ReconnectReason, ServerFrame, UserId,
 };
 use restore::Restoring;
 use ring::Ring;
@@ -201,6 +201,19 @@ pub struct Opened {
     pub cursors: Vec<(UserId, Cursor)>,
 }
 
+/// A member, as it looks to who picks those that are sent to other nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    /// Who.
+    pub member: MemberKey,
+    /// Whether it can be asked, by [`Room::ask_to_reconnect`].
+    pub extended: bool,
+    /// When it was asked last.
+    pub asked_at: Option<Mono>,
+    /// When it did something last, or came: heartbeats and new tokens are nothing.
+    pub acted_at: Mono,
+}
+
 /// How a member's socket ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Departure {
@@ -312,8 +325,6 @@ pub struct Room {
     sampled: Vec<MemberKey>,
     proof_round: ProofRound,
     empty_since: Option<Mono>,
-    /// Members were asked to reconnect elsewhere.
-    is_draining: bool,
 }
 
 /// Most rooms are pairs: they have space for two members from the first on, and for no more.
@@ -381,7 +392,6 @@ impl Room {
             sampled: Vec::new(),
             proof_round: ProofRound::default(),
             empty_since: Some(now.mono),
-            is_draining: false,
         }
     }
 
@@ -415,11 +425,9 @@ impl Room {
     pub fn leave(&mut self, member: MemberKey, how: Departure, cx: &mut Context<'_>) {
         // Who was asked to go elsewhere does not say goodbye by going, and may not have been seen
         // there yet.
-        let how = if self.is_draining {
-            Departure::Lost
-        } else {
-            how
-        };
+        let it = self.members.get(index(member));
+        let was_asked = it.is_some_and(|it| it.asked_at.is_some());
+        let how = if was_asked { Departure::Lost } else { how };
         self.remove(member, how, cx);
     }
 
@@ -520,17 +528,31 @@ impl Room {
         cx.effects.push(Effect::Write(member));
     }
 
-    /// This node is leaving: asks extended members to reconnect elsewhere within `within_ms`, each
-    /// at a random time of its own, so that the other nodes are not met by all at once.
-    pub fn on_drain(&mut self, within_ms: u64, cx: &mut Context<'_>) {
-        let reason = parlance_protocol::ReconnectReason::Drain;
-        self.is_draining = true;
-        for (index, member) in &mut self.members {
-            if member.extended {
-                let after_ms = (cx.random)() % within_ms.saturating_add(1);
-                member.tell(ServerFrame::Reconnect { after_ms, reason }.encode());
-                cx.effects.push(Effect::Write(key_of(index)));
-            }
+    /// All members, for who picks some of them to be sent to other nodes.
+    pub fn candidates(&self) -> impl Iterator<Item = Candidate> + '_ {
+        self.members.iter().map(|(index, it)| Candidate {
+            member: key_of(index),
+            extended: it.extended,
+            asked_at: it.asked_at,
+            acted_at: it.session.acted_at(),
+        })
+    }
+
+    /// Asks an extended member to open its next connection after `after_ms`, elsewhere, and to end
+    /// this one when that one is live. The base layer has no word for it: nothing happens.
+    pub fn ask_to_reconnect(
+        &mut self,
+        member: MemberKey,
+        after_ms: u64,
+        reason: ReconnectReason,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(it) = self.members.get_mut(index(member)) else {
+            return;
+        };
+        if it.extended {
+            it.asked_at = Some(cx.now.mono);
+            self.tell(member, &ServerFrame::Reconnect { after_ms, reason }, cx);
         }
     }
 

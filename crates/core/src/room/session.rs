@@ -66,6 +66,7 @@ pub(crate) struct Session {
     /// Most clients make none.
     mistakes: Option<Box<Mistakes>>,
     heard_at: Mono,
+    acted_at: Mono,
     heartbeat_at: Mono,
     expires_at: UnixMicros,
     warned: bool,
@@ -79,6 +80,7 @@ impl Session {
             bucket: Bucket::full(burst, now.mono),
             mistakes: None,
             heard_at: now.mono,
+            acted_at: now.mono,
             heartbeat_at: now.mono.plus_ms(first),
             expires_at,
             warned: false,
@@ -88,6 +90,15 @@ impl Session {
     /// Any frame of the client.
     pub(crate) fn alive(&mut self, now: Now) {
         self.heard_at = now.mono;
+    }
+
+    /// An action that a person stands behind.
+    pub(crate) fn acted(&mut self, now: Now) {
+        self.acted_at = now.mono;
+    }
+
+    pub(crate) fn acted_at(&self) -> Mono {
+        self.acted_at
     }
 
     /// Takes an action's token.

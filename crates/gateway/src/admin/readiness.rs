@@ -29,7 +29,7 @@ pub(crate) fn of_gateway(node: &Node) -> Readiness {
 }
 
 impl Readiness {
-    pub(super) fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.0.iter().all(|(_, check)| check.is_ok())
     }
 

@@ -13,10 +13,12 @@ use std::{
 use parlance_core::{
     clock::{Mono, Now},
     ports::{Heard, Unavailable},
-    room::{Context, Departure, Effect, FrameSink, Joiner, MemberKey, Opened, Reply, Ticket},
+    room::{
+        Candidate, Context, Departure, Effect, FrameSink, Joiner, MemberKey, Opened, Reply, Ticket,
+    },
     settings::Settings,
 };
-use parlance_protocol::{CloseCode, ConversationId};
+use parlance_protocol::{CloseCode, ConversationId, ReconnectReason};
 
 use crate::frame::FrameWriter;
 
@@ -130,7 +132,20 @@ impl Room {
 
     pub(super) fn on_member_deadline(&mut self, _: MemberKey, _: &mut Context<'_>) {}
 
-    pub(super) fn on_drain(&mut self, _: u64, _: &mut Context<'_>) {}
+    /// None: an echo has no time to go by, and is never asked to send anybody away.
+    #[expect(clippy::unused_self, reason = "a room has it")]
+    pub(super) fn candidates(&self) -> impl Iterator<Item = Candidate> + '_ {
+        std::iter::empty()
+    }
+
+    pub(super) fn ask_to_reconnect(
+        &mut self,
+        _: MemberKey,
+        _: u64,
+        _: ReconnectReason,
+        _: &mut Context<'_>,
+    ) {
+    }
 
     pub(super) fn on_opened(&mut self, _: Result<Opened, Unavailable>, _: &mut Context<'_>) {}
 

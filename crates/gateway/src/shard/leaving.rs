@@ -4,8 +4,6 @@
 //! the client's is waited for; then our side is ended, and the client's end is read, so that no
 //! byte on its way to the client is thrown away by a reset.
 
-use std::{num::NonZeroU32, sync::Arc};
-
 use bytes::Bytes;
 use parlance_core::{
     clock::Mono,
@@ -100,19 +98,6 @@ impl<B: Backend, V: Verifier> Shard<B, V> {
             tracing::debug!("connection lost");
         }
         self.cut(key);
-    }
-
-    /// Closes one in `one_in` of the members, after what is ready for them was written.
-    pub(super) fn close_part(&mut self, one_in: NonZeroU32, code: CloseCode, reason: &Arc<str>) {
-        self.flush();
-        let places = self.conns.iter().filter_map(|(_, conn)| conn.place());
-        let mut places: Vec<Place> = places.collect();
-        places.truncate(places.len().div_ceil(one_in.get() as usize));
-        for Place { room, member } in places {
-            self.with(room, |room, cx| {
-                room.close(member, code, &**reason, cx);
-            });
-        }
     }
 
     /// Cuts everything: the shard ends.

@@ -17,6 +17,7 @@ mod conn;
 #[cfg(feature = "echo")]
 mod echo;
 mod leaving;
+mod moving;
 mod ports;
 mod rooms;
 mod sockets;
@@ -317,12 +318,12 @@ impl<B: Backend, V: Verifier> Shard<B, V> {
     fn told(&mut self, told: Option<ToShard>) {
         match told {
             Some(ToShard::Connection(handover)) => self.join(*handover),
-            Some(ToShard::Drain { within_ms }) => self.drain(within_ms),
-            Some(ToShard::ClosePart {
-                one_in,
-                code,
-                reason,
-            }) => self.close_part(one_in, code, &reason),
+            Some(ToShard::Count { terms, answer }) => {
+                // Who asked may have found that it took too long.
+                let _ = answer.send(self.count(terms));
+            }
+            Some(ToShard::SendAway(away)) => self.send_away(away),
+            Some(ToShard::CloseAll { within_ms }) => self.close_all(within_ms),
             Some(ToShard::Stop) | None => self.stopped = true,
         }
     }

@@ -254,13 +254,6 @@ impl<B: Backend, V: Verifier> Shard<B, V> {
         }
     }
 
-    pub(super) fn drain(&mut self, within_ms: u64) {
-        let rooms: Vec<RoomKey> = self.by_conversation.values().copied().collect();
-        for room in rooms {
-            self.with(room, |room, cx| room.on_drain(within_ms, cx));
-        }
-    }
-
     fn arm_room(&mut self, key: RoomKey) {
         let seats = &mut self.rooms[key.index()];
         let linger = seats.room.empty_since().map(|at| at.plus_ms(LINGER_MS));

@@ -3,19 +3,18 @@
 use std::{
     future::{Future, pending},
     net::{IpAddr, SocketAddr},
-    num::NonZeroU32,
     sync::Arc,
     time::Duration,
 };
 
 use hyper::http::request::Parts;
 use parlance_auth::{AuthConfig, HmacSecret, Keyring};
+use parlance_core::peers::Peers;
 use parlance_gateway::{
     Answer, Drained, GatewayConfig, Hooks, Listeners, Running,
     clock::Clock,
-    handover::{Handover, Inbox, ShardHandle, Shards, ToShard},
+    handover::{Census, Handover, Inbox, SendAway, ShardHandle, Shards, ToShard},
 };
-use parlance_protocol::CloseCode;
 use parlance_testkit::{
     dial::{DEADLINE, Dial, HttpAnswer, TokenPlace, exchange},
     tokens::Claims,
@@ -32,14 +31,8 @@ pub(crate) struct Gateway {
 /// What a shard was told, except connections.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Told {
-    Drain {
-        within_ms: u64,
-    },
-    ClosePart {
-        one_in: NonZeroU32,
-        code: CloseCode,
-        reason: String,
-    },
+    SendAway(SendAway),
+    CloseAll,
     Stop,
 }
 
@@ -55,6 +48,7 @@ pub(crate) async fn start_with_health(
         backend_health: Box::new(health),
         metrics_text: Box::new(|| "parlance_test 1\n".to_owned()),
         pages: None,
+        peers: None,
         leave: None,
     };
     start_with_hooks(change, hooks).await
@@ -65,9 +59,24 @@ pub(crate) async fn start_with_leave(leave: impl Fn() + Send + Sync + 'static) -
         backend_health: Box::new(|| Ok(())),
         metrics_text: Box::new(String::new),
         pages: None,
+        peers: None,
         leave: Some(Arc::new(leave)),
     };
     start_with_hooks(|_| {}, hooks).await
+}
+
+pub(crate) async fn start_with_peers(
+    change: impl FnOnce(&mut GatewayConfig),
+    peers: Arc<dyn Peers>,
+) -> Gateway {
+    let hooks = Hooks {
+        backend_health: Box::new(|| Ok(())),
+        metrics_text: Box::new(String::new),
+        pages: None,
+        peers: Some(peers),
+        leave: None,
+    };
+    start_with_hooks(change, hooks).await
 }
 
 pub(crate) async fn start_with_pages(
@@ -77,6 +86,7 @@ pub(crate) async fn start_with_pages(
         backend_health: Box::new(|| Ok(())),
         metrics_text: Box::new(String::new),
         pages: Some(Box::new(pages)),
+        peers: None,
         leave: None,
     };
     start_with_hooks(|_| {}, hooks).await
@@ -118,9 +128,12 @@ impl Gateway {
     pub(crate) async fn member(&mut self) -> Handover {
         match soon(self.inbox.receiver.recv()).await {
             Some(ToShard::Connection(handover)) => *handover,
-            Some(ToShard::Drain { .. } | ToShard::ClosePart { .. } | ToShard::Stop) => {
-                panic!("expected a connection")
-            }
+            Some(
+                ToShard::Count { .. }
+                | ToShard::SendAway(_)
+                | ToShard::CloseAll { .. }
+                | ToShard::Stop,
+            ) => panic!("expected a connection"),
             None => panic!("expected a connection, the gateway is gone"),
         }
     }
@@ -147,21 +160,25 @@ impl Gateway {
     }
 }
 
+/// The next telling of a gateway that leaves, of a shard that has nobody whom it could send away.
 pub(crate) async fn told(inbox: &mut mpsc::Receiver<ToShard>) -> Told {
-    match soon(inbox.recv()).await {
-        Some(ToShard::Drain { within_ms }) => Told::Drain { within_ms },
-        Some(ToShard::ClosePart {
-            one_in,
-            code,
-            reason,
-        }) => Told::ClosePart {
-            one_in,
-            code,
-            reason: reason.to_string(),
-        },
-        Some(ToShard::Stop) => Told::Stop,
-        Some(ToShard::Connection(_)) => panic!("expected no connection"),
-        None => panic!("expected to be told something, the gateway is gone"),
+    told_with(inbox, Census::default()).await
+}
+
+/// The next telling of a gateway that leaves, of a shard that has these.
+pub(crate) async fn told_with(inbox: &mut mpsc::Receiver<ToShard>, census: Census) -> Told {
+    loop {
+        match soon(inbox.recv()).await {
+            Some(ToShard::Count { answer, .. }) => {
+                // It may be cut short meanwhile.
+                let _ = answer.send(census);
+            }
+            Some(ToShard::SendAway(away)) => return Told::SendAway(away),
+            Some(ToShard::CloseAll { .. }) => return Told::CloseAll,
+            Some(ToShard::Stop) => return Told::Stop,
+            Some(ToShard::Connection(_)) => panic!("expected no connection"),
+            None => panic!("expected to be told something, the gateway is gone"),
+        }
     }
 }
 

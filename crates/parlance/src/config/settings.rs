@@ -296,6 +296,10 @@ settings! {
     limits_user_actions_per_second: Whole<0, 1_000_000> =
         "limits.user_actions_per_second", Default("100");
 
+    /// How many clients the other nodes may send here per second when they leave or have too many.
+    /// Said to them, and not enforced: who comes is let in. All ready nodes together set the pace of a drain.
+    limits_accepts_per_second: Whole<1, 1_000_000> = "limits.accepts_per_second", Default("250");
+
     /// How many missed events a resume replays. Beyond it the client is told of a gap.
     limits_resume_events: Whole<1, 1_000_000> = "limits.resume_events", Default("5000");
 

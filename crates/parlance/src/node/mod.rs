@@ -13,7 +13,10 @@ use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
 use parlance_auth::{AuthConfig, Keyring};
-use parlance_core::ports::{Backend, Verifier};
+use parlance_core::{
+    peers::Peers,
+    ports::{Backend, Verifier},
+};
 use parlance_gateway::{
     HealthCheck, Hooks, Leave, PageHandler, Running, clock::Clock, shard::spawn_shards,
 };
@@ -34,6 +37,8 @@ pub(crate) struct Parts<B> {
     pub(crate) backend_health: HealthCheck,
     /// What is served beside conversations.
     pub(crate) page_handler: Option<PageHandler>,
+    /// The other nodes, if there can be any.
+    pub(crate) peers: Option<Arc<dyn Peers>>,
     /// Called when the node has no members any more.
     pub(crate) leave: Option<Leave>,
     pub(crate) keyring: Arc<Keyring>,
@@ -100,6 +105,7 @@ fn start<B: Backend>(parts: Parts<B>) -> Result<Running, Failure> {
         backend_health: parts.backend_health,
         metrics_text: Box::new(move || recorder.text()),
         pages: parts.page_handler,
+        peers: parts.peers,
         leave: parts.leave,
     };
     let running = Running::before(shards, listeners, config, clock, verifier, hooks);

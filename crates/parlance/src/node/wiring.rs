@@ -81,6 +81,7 @@ fn limits(config: &Config) -> NodeLimits {
         pre_auth: config.limits_pre_auth.as_usize(),
         connections_per_user: config.limits_connections_per_user.as_usize(),
         user_actions_per_second: config.limits_user_actions_per_second.as_u32(),
+        accepts_per_second: config.limits_accepts_per_second.as_u32(),
     }
 }
 

@@ -54,6 +54,7 @@ pub(crate) fn run(global: &Global, serve: Serve) -> Result<(), Failure> {
         config,
         backend,
         backend_health: Box::new(move || health.healthy().map_err(|error| error.to_string())),
+        peers: None,
         leave: None,
         keyring: Arc::new(keyring),
         recorder,

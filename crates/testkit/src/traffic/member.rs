@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    directory::Directory,
+    directory::{Directory, Pass},
     history::READER,
     outbox::{Outbox, What},
     recording::{Change, Event, Layer, Told},
@@ -108,8 +108,10 @@ pub(super) struct Member {
     pause: Option<Duration>,
     /// Asked to move to another node then.
     move_at: Option<Instant>,
+    /// Of the present connection.
+    pass: Option<Pass>,
     /// The connection that a live one replaces.
-    retiring: Option<Client>,
+    retiring: Option<(Client, Option<Pass>)>,
     /// The newest message that it was told of.
     newest: Position,
     /// What it said to have read last.
@@ -150,6 +152,7 @@ impl Member {
             closed_with: None,
             pause: None,
             move_at: None,
+            pass: None,
             retiring: None,
             newest: Position::ZERO,
             read: Position::ZERO,
@@ -178,10 +181,10 @@ impl Member {
     // --- connections ---
 
     async fn connect(&mut self) -> Option<Client> {
-        let (gateway, address) = self.directory.pick(self.gateway)?;
-        self.gateway = gateway;
+        let pass = self.directory.enter(self.gateway)?;
+        self.gateway = pass.gateway;
         let (token, until_us) = self.token();
-        let dial = Dial::new(address, &self.identity.conversation)
+        let dial = Dial::new(pass.address, &self.identity.conversation)
             .token(&token, TokenPlace::Query)
             .since(&self.since.to_string());
         let dial = match self.identity.layer {
@@ -190,6 +193,7 @@ impl Member {
         };
         match dial.try_connect().await {
             Ok(client) => {
+                self.pass = Some(pass);
                 let since = Some(self.since);
                 self.record(Event::Connected { since });
                 if let Some(until_us) = until_us {
@@ -225,12 +229,14 @@ impl Member {
     /// Opens a connection beside the old one, which goes when the new one is live.
     async fn change_over(&mut self, old: Client) -> End {
         self.gateway += 1;
+        let pass = self.pass.take();
         match self.connect().await {
             Some(new) => {
-                self.retiring = Some(old);
+                self.retiring = Some((old, pass));
                 self.session(new).await
             }
             None => {
+                self.pass = pass;
                 self.move_at = Some(Instant::now() + MOVE_PAUSE);
                 self.read_on(old).await
             }
@@ -293,6 +299,7 @@ impl Member {
         let code = self.closed_with.take();
         self.record(Event::Closed { code });
         self.shared().live = false;
+        self.pass = None;
         self.retiring = None;
         // By chance, so that who lost a gateway is spread over all that are up.
         self.gateway = usize::try_from(random_below(1 << 16)).unwrap_or_default();
@@ -303,9 +310,12 @@ impl Member {
 
     async fn go_live(&mut self, client: &Client) {
         self.shared().live = true;
-        if let Some(old) = self.retiring.take() {
+        if let Some((old, pass)) = self.retiring.take() {
             // Nothing depends on how it ends.
-            tokio::spawn(old.close(1000));
+            tokio::spawn(async move {
+                old.close(1000).await;
+                drop(pass);
+            });
         }
         self.offer(client).await;
     }

@@ -21,8 +21,8 @@ use std::{
 
 use client::Client;
 use parlance_protocol::{
-    Action, CloseCode, ConversationId, LocalId, MessageId, Position, UnixMicros, UserId,
-    parse_action,
+    Action, CloseCode, ConversationId, LocalId, MessageId, Position, ReconnectReason, UnixMicros,
+    UserId, parse_action,
 };
 use taken::Taken;
 use truth::Truth;
@@ -517,7 +517,12 @@ impl World {
                 self.truth.fail_over((how >> 2).into());
                 self.owes_doubt = true;
             }
-            2 => self.enter(|room, cx| room.on_drain(how.into(), cx)),
+            2 => {
+                if let Some(key) = self.pick(how >> 2) {
+                    let reason = ReconnectReason::Drain;
+                    self.enter(|room, cx| room.ask_to_reconnect(key, how.into(), reason, cx));
+                }
+            }
             _ => {
                 if let Some(key) = self.pick(how >> 2) {
                     self.enter(|room, cx| room.close(key, CloseCode::Overloaded, "full", cx));
