@@ -20,20 +20,44 @@ pub(super) enum Step {
 pub(super) enum Cursor {
     /// It tells all that comes behind this id (0: from the beginning).
     Following(u64),
-    /// What comes behind `has` is being fetched, while `live` (its first and its last) came by itself.
-    Catching { has: u64, live: Option<(u64, u64)> },
+    /// What comes behind `had` is fetched, up to `has` so far, while `live` (its first and its last) came by
+    /// itself. History may be ahead: something that was fetched can still come by itself, once.
+    Fetching {
+        had: u64,
+        has: u64,
+        live: Option<(u64, u64)>,
+        is_caught_up: bool,
+    },
 }
 
 impl Cursor {
+    /// Of a socket whose member has everything up to this id, and fetches the rest.
+    pub(super) fn fetching(had: u64) -> Self {
+        Self::Fetching {
+            had,
+            has: had,
+            live: None,
+            is_caught_up: false,
+        }
+    }
+
     /// What it means that `id` comes by itself; `first` is that of the conversation's first message.
     pub(super) fn judge(self, id: u64, first: u64) -> Step {
         match self {
-            Self::Following(last) => step(last, id, first),
-            Self::Catching { live: None, .. } => Step::Next,
-            Self::Catching {
+            Self::Following(last)
+            | Self::Fetching {
                 live: Some((_, last)),
                 ..
             } => step(last, id, first),
+            Self::Fetching { had, .. } if id <= had => Step::Again,
+            Self::Fetching {
+                is_caught_up: false,
+                ..
+            } => Step::Next,
+            Self::Fetching { has, .. } => match step(has, id, first) {
+                Step::Next | Step::Again => Step::Next,
+                Step::Skips(left_out) => Step::Skips(left_out),
+            },
         }
     }
 
@@ -41,9 +65,17 @@ impl Cursor {
     pub(super) fn advance(&mut self, id: u64) {
         match self {
             Self::Following(last) => *last = id,
-            Self::Catching { live, .. } => {
+            Self::Fetching {
+                has,
+                live,
+                is_caught_up,
+                ..
+            } => {
                 let begin = live.map_or(id, |(begin, _)| begin);
                 *live = Some((begin, id));
+                if *is_caught_up {
+                    *has = id.max(*has);
+                }
             }
         }
     }
@@ -52,7 +84,7 @@ impl Cursor {
     pub(super) fn row(&mut self, id: u64, first: u64) -> Step {
         match self {
             Self::Following(_) => Step::Again,
-            Self::Catching { has, .. } => {
+            Self::Fetching { has, .. } => {
                 let step = step(*has, id, first);
                 *has = id.max(*has);
                 step
@@ -62,22 +94,32 @@ impl Cursor {
 
     /// All is fetched: how many are missing between that and what came by itself.
     pub(super) fn caught_up(&mut self, first: u64) -> u64 {
-        let Self::Catching { has, live } = *self else {
+        let Self::Fetching {
+            has,
+            live,
+            is_caught_up,
+            ..
+        } = self
+        else {
             return 0;
         };
-        let (begin, last) = live.unwrap_or((has, has));
-        *self = Self::Following(last.max(has));
-        match step(has, begin, first) {
+        *is_caught_up = true;
+        let Some((begin, last)) = *live else {
+            return 0;
+        };
+        let left_out = match step(*has, begin, first) {
             Step::Next | Step::Again => 0,
             Step::Skips(left_out) => left_out,
-        }
+        };
+        *has = last.max(*has);
+        left_out
     }
 
     /// The newest up to which nothing is left out, as far as it has said.
     pub(super) fn has(self) -> u64 {
         match self {
             Self::Following(last) => last,
-            Self::Catching { has, .. } => has,
+            Self::Fetching { has, .. } => has,
         }
     }
 }
@@ -141,25 +183,44 @@ mod tests {
         assert_eq!(Cursor::Following(0).judge(70, 70), Step::Next);
     }
 
+    /// How many are missing, and what it has, when these were fetched after those had come by themselves.
+    fn caught(rows: &[u64], live: &[u64]) -> (u64, Cursor) {
+        let mut cursor = Cursor::fetching(4);
+        for id in live {
+            assert_eq!(cursor.judge(*id, 1), Step::Next);
+            cursor.advance(*id);
+        }
+        for id in rows {
+            assert_eq!(cursor.row(*id, 1), Step::Next);
+        }
+        (cursor.caught_up(1), cursor)
+    }
+
     #[test]
     fn what_is_fetched_has_to_reach_what_came_by_itself() {
-        let caught = |rows: &[u64], live: &[u64]| {
-            let mut cursor = Cursor::Catching { has: 4, live: None };
-            for id in live {
-                assert_eq!(cursor.judge(*id, 1), Step::Next);
-                cursor.advance(*id);
-            }
-            for id in rows {
-                assert_eq!(cursor.row(*id, 1), Step::Next);
-            }
-            (cursor.caught_up(1), cursor)
+        let has = |rows: &[u64], live: &[u64]| {
+            let (left_out, cursor) = caught(rows, live);
+            (left_out, cursor.has())
         };
-        assert_eq!(caught(&[], &[]), (0, Cursor::Following(4)));
-        assert_eq!(caught(&[5, 6], &[]), (0, Cursor::Following(6)));
-        assert_eq!(caught(&[5, 6], &[7]), (0, Cursor::Following(7)));
-        assert_eq!(caught(&[5, 6, 7], &[6, 7, 8]), (0, Cursor::Following(8)));
-        assert_eq!(caught(&[5], &[8]), (2, Cursor::Following(8)));
-        assert_eq!(caught(&[], &[6]), (1, Cursor::Following(6)));
+        assert_eq!(has(&[], &[]), (0, 4));
+        assert_eq!(has(&[5, 6], &[]), (0, 6));
+        assert_eq!(has(&[5, 6], &[7]), (0, 7));
+        assert_eq!(has(&[5, 6, 7], &[6, 7, 8]), (0, 8));
+        assert_eq!(has(&[5], &[8]), (2, 8));
+        assert_eq!(has(&[], &[6]), (1, 6));
+    }
+
+    #[test]
+    fn what_was_fetched_may_come_by_itself_once_more_and_in_order() {
+        let (_, mut cursor) = caught(&[5, 6], &[]);
+        assert_eq!(cursor.judge(4, 1), Step::Again, "it was there before");
+        assert_eq!(cursor.judge(8, 1), Step::Skips(1));
+        assert_eq!(cursor.judge(6, 1), Step::Next);
+        cursor.advance(6);
+        assert_eq!(cursor.judge(6, 1), Step::Again);
+        assert_eq!(cursor.judge(7, 1), Step::Next);
+        cursor.advance(7);
+        assert_eq!(cursor.has(), 7);
     }
 
     #[test]

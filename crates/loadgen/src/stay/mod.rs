@@ -385,10 +385,7 @@ impl<'a> Run<'a> {
         let request = request(&address.to_string(), &upgrade);
         let cursor = match member.layer {
             Layer::Extended => Cursor::Following(member.has),
-            Layer::Base => Cursor::Catching {
-                has: member.has,
-                live: None,
-            },
+            Layer::Base => Cursor::fetching(member.has),
         };
         match self.lines.open(address, request, index, cursor) {
             Ok(line) => {
@@ -574,10 +571,9 @@ impl<'a> Run<'a> {
             Word::Error { code } => {
                 count(&mut self.seen.errors, &code);
                 self.tell(index, || format!("is told the error {code}"));
-                if let Some(it) = self.lines.get(line)
-                    && let Cursor::Catching { .. } = it.cursor
+                if self.members[index].layer == Layer::Base
+                    && let Some(serial) = self.lines.get(line).map(|it| it.serial)
                 {
-                    let serial = it.serial;
                     self.at(now + AGAIN, Due::Fetch { line, serial });
                 }
             }
@@ -610,14 +606,13 @@ impl<'a> Run<'a> {
         };
         let step = it.cursor.judge(id, self.rooms[seat.room].first);
         // The answer to something sent again comes beside the order of events.
-        if step != Step::Next && member.is_answer(name) {
+        let is_beside = step != Step::Next || id <= it.cursor.has();
+        if is_beside && member.is_answer(name) {
             return;
         }
         if step != Step::Again {
             it.cursor.advance(id);
-            if let Cursor::Following(last) = it.cursor {
-                member.has = member.has.max(last);
-            }
+            member.has = member.has.max(it.cursor.has());
         }
         self.judge(index, step, id);
     }
