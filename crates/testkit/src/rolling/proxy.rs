@@ -203,7 +203,8 @@ fn listens(child: &mut Child, address: SocketAddr) -> anyhow::Result<bool> {
 }
 
 /// One thread: the machine is shared with gateways and clients. `timeout tunnel` is that of WebSockets, far
-/// above the server's heartbeats.
+/// above the server's heartbeats. Checks have patience: who leaves is taken out before, and a machine that
+/// is busy for a moment is no reason to send clients away.
 fn config(slots: &[Slot], connections: usize, address: SocketAddr, socket: &Path) -> String {
     let mut config = format!(
         "global
@@ -217,6 +218,7 @@ defaults
     timeout server 30s
     timeout http-request 10s
     timeout tunnel 1h
+    timeout check 5s
     option redispatch
 frontend door
     bind {address}
@@ -225,7 +227,7 @@ backend gateways
     balance leastconn
     option httpchk GET /readyz
     http-check expect status 200
-    default-server check inter 500ms fall 1 rise 1
+    default-server check inter 1s fall 3 rise 1
 ",
         socket.display()
     );
