@@ -151,6 +151,14 @@ chaos: ## break everything under load for MINUTES=5; SEED=number repeats a plan,
 	$(call step,chaos,export PARLANCE_BIN="$$(.ci/target-dir)/release/parlance"; seed=$(or $(SEED),$$RANDOM); \
 		"$$(.ci/target-dir)/release/chaos" "$$seed" $(or $(MINUTES),5) "$$(.ci/target-dir)/chaos/$$seed" $(FAULTS))
 
+# In release for the same reason. HAProxy comes with the tools.
+.PHONY: rolling
+rolling: tools ## restart 3 gateways behind a proxy under load, CLIENTS=10000 RATE=500, then add one for SECONDS=180
+	$(call step,build,cargo build --release --locked -p parlance -p parlance-tests --bin parlance --bin rolling)
+	$(call step,rolling,export PARLANCE_BIN="$$(.ci/target-dir)/release/parlance"; \
+		"$$(.ci/target-dir)/release/rolling" $(or $(CLIENTS),10000) $(or $(RATE),500) $(or $(SECONDS),180) \
+		"$$(.ci/target-dir)/rolling")
+
 .PHONY: fuzz
 fuzz: ## fuzz each target for SECONDS=60; TARGET=name for one; needs cargo-fuzz
 	.ci/fuzz $(or $(SECONDS),60) $(TARGET)

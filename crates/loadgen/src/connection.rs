@@ -274,7 +274,7 @@ impl Connection {
 }
 
 /// `HTTP 503` of a refused upgrade.
-fn status(head: &[u8]) -> Box<str> {
+pub(crate) fn status(head: &[u8]) -> Box<str> {
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let code = line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
     format!("HTTP {}", String::from_utf8_lossy(code)).into()

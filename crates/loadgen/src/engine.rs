@@ -284,7 +284,10 @@ impl<'a> Engine<'a> {
     }
 }
 
-fn begin_to_connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+pub(crate) fn begin_to_connect(
+    address: SocketAddr,
+    source: Option<IpAddr>,
+) -> io::Result<TcpStream> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -305,7 +308,7 @@ fn begin_to_connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<T
     Ok(TcpStream::from_std(socket.into()))
 }
 
-fn request(host: &str, upgrade: &Upgrade) -> Vec<u8> {
+pub(crate) fn request(host: &str, upgrade: &Upgrade) -> Vec<u8> {
     let Upgrade { path, headers } = upgrade;
     let mut request = String::with_capacity(path.len() + headers.len() + 200);
     // Writing to a String does not fail.

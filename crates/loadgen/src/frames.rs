@@ -8,6 +8,8 @@
 pub(crate) const TEXT: u8 = 0x81;
 /// The answer to a ping.
 pub(crate) const PONG: u8 = 0x8a;
+/// The end.
+pub(crate) const CLOSE: u8 = 0x88;
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// Appends a masked frame with this first byte.

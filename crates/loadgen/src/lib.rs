@@ -3,7 +3,8 @@
 //! `parlance bench` runs it for whoever has a deployment, `benches` for comparing servers. There is one
 //! engine (`engine`: sockets and turns), and on top a workload each: [`fanout`], [`send`], [`storm`],
 //! [`resume`] and [`history`]. How a server is spoken to is a [`dialect::Dialect`]; the product's own is
-//! [`parlance::Parlance`]. All workloads answer with a [`report::Report`].
+//! [`parlance::Parlance`]. All workloads answer with a [`report::Report`]; beside them, [`stay`] has members that
+//! follow a deployment through its restarts.
 //!
 //! It is cheap so that it is not what is measured: nothing waits but one `epoll`, received texts are
 //! searched for some bytes and not parsed, and what a room should have seen is judged by one comparison
@@ -20,6 +21,7 @@ pub mod process;
 pub mod report;
 pub mod resume;
 pub mod send;
+pub mod stay;
 pub mod storm;
 
 mod chance;

@@ -245,7 +245,7 @@ impl Used {
     }
 }
 
-fn quantiles(us: &Histogram<u64>) -> Value {
+pub(crate) fn quantiles(us: &Histogram<u64>) -> Value {
     json!({
         "count": us.len(),
         "p50": us.value_at_quantile(0.5),
@@ -362,7 +362,7 @@ pub(crate) fn rate(unit: &str, per_second: f64) -> String {
     format!("{per_second:.decimals$} {units}/s")
 }
 
-fn shown(us: &Histogram<u64>) -> String {
+pub(crate) fn shown(us: &Histogram<u64>) -> String {
     if us.is_empty() {
         return "none".to_owned();
     }
@@ -376,7 +376,7 @@ fn shown(us: &Histogram<u64>) -> String {
     text
 }
 
-fn listed(counts: &BTreeMap<String, u64>) -> String {
+pub(crate) fn listed(counts: &BTreeMap<String, u64>) -> String {
     let each: Vec<String> = counts
         .iter()
         .map(|(code, count)| format!("{count} x {code}"))

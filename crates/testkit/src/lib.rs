@@ -16,6 +16,7 @@ pub mod nemesis;
 pub mod ports;
 pub mod redis;
 pub mod relay;
+pub mod rolling;
 pub mod server;
 pub mod store;
 pub mod stored;

@@ -333,7 +333,13 @@ impl Parlance {
 
     /// Waits for the end of a server that was asked to leave. The worst of several nodes' ends.
     pub fn wait_for_exit(&mut self) -> ExitStatus {
-        let ends: Vec<ExitStatus> = self.nodes.iter_mut().map(Node::wait_for_exit).collect();
+        self.wait_for_exit_within(DEADLINE)
+    }
+
+    /// As [`Parlance::wait_for_exit`], for one that may take longer than a test likes to wait.
+    pub fn wait_for_exit_within(&mut self, at_most: Duration) -> ExitStatus {
+        let end = |node: &mut Node| node.wait_for_exit(at_most);
+        let ends: Vec<ExitStatus> = self.nodes.iter_mut().map(end).collect();
         let bad = ends.iter().find(|end| !end.success());
         *bad.unwrap_or(&ends[0])
     }

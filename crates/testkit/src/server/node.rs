@@ -91,14 +91,14 @@ impl Node {
     }
 
     /// Waits for the end of a process that was asked to leave.
-    pub(super) fn wait_for_exit(&mut self) -> ExitStatus {
+    pub(super) fn wait_for_exit(&mut self, at_most: Duration) -> ExitStatus {
         let started = Instant::now();
         loop {
             let status = self.child.try_wait().expect("the child is ours");
             if let Some(status) = status {
                 return status;
             }
-            assert!(started.elapsed() < DEADLINE, "the server does not end");
+            assert!(started.elapsed() < at_most, "the server does not end");
             thread::sleep(Duration::from_millis(5));
         }
     }
