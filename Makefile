@@ -74,11 +74,6 @@ test-observe: tools ## check rules, dashboards and the runbook, also against run
 	$(call step,server,cargo build --locked -p parlance)
 	$(call step,observed,PARLANCE_BIN="$$(.ci/target-dir)/debug/parlance" cargo test --locked -p parlance-tests --test observed)
 
-.PHONY: test-observe
-test-observe: tools ## check rules, dashboards and the runbook, also against running processes
-	$(call step,server,cargo build --locked -p parlance)
-	$(call step,observed,PARLANCE_BIN="$$(.ci/target-dir)/debug/parlance" cargo test --locked -p parlance-tests --test observed)
-
 .PHONY: lint
 lint: tools ## format, clippy, dependency rules, unused dependencies, docs
 	$(call step,format,cargo fmt --all --check)
