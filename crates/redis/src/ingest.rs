@@ -164,10 +164,9 @@ async fn attend<S: Store>(
         .with(millis(lease))
         .with(millis(REMEMBERED));
     let texts = answer::texts(link.call(&call).await?)?;
-    let living = texts
-        .chunks_exact(2)
-        .filter(|pair| !pair[1].starts_with('-'));
-    let living = living.map(|pair| PersisterId(pair[0].as_str().into()));
+    let leases = texts.as_chunks().0.iter();
+    let living = leases.filter(|[_, left_ms, _]| !left_ms.starts_with('-'));
+    let living = living.map(|[persister, _, _]| PersisterId(persister.as_str().into()));
     Ok(living.collect())
 }
 

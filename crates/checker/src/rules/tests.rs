@@ -746,7 +746,7 @@ fn growth_is_found() {
     };
     for (last, expected) in [
         (sample(9, 130 << 20, 110), &[][..]),
-        (sample(9, 140 << 20, 100), &[Bounded]),
+        (sample(9, 160 << 20, 100), &[Bounded]),
         (sample(9, 100 << 20, 140), &[Bounded]),
     ] {
         let mut recording = timed(vec![], vec![]);
