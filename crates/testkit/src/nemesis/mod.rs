@@ -91,8 +91,11 @@ impl Run {
             self.step(step, &mut stage, &mut traffic, &mut diary, &mut say)
                 .await;
         }
-        let more = self.acknowledged.saturating_sub(traffic.acknowledged());
-        traffic.until_acknowledged(more).await;
+        // In small steps: each of them may take only so long.
+        let step = u64::from(self.sends_per_second) * 2;
+        while traffic.acknowledged() < self.acknowledged {
+            traffic.until_acknowledged(step).await;
+        }
         self.probe(&stage, &mut traffic).await;
         stage.sample(&mut traffic);
         self.judge(&stage, traffic, diary, &mut say).await
