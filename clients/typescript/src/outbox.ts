@@ -115,9 +115,19 @@ export class Outbox {
     return Math.max(this.notBefore, this.pacedUntil)
   }
 
-  /** The server takes one action in so many milliseconds. */
-  pace(ms: number): void {
-    this.paceMs = Math.max(this.paceMs, ms)
+  /**
+   * What is under way came too soon: the server takes one action in so many milliseconds. That is no try
+   * that failed, however often it happens: what the server would take later is not given up.
+   */
+  tooSoon(retryAt: number, paceMs: number): void {
+    this.paceMs = Math.max(this.paceMs, paceMs)
+    this.underWay = undefined
+    this.notBefore = retryAt
+  }
+
+  /** Whether there is something to send that the server's pace holds back. */
+  get isPaced(): boolean {
+    return this.paceMs > 0 && this.unacked().some((item) => !item.failed)
   }
 
   /** The connection is gone: what became of the action that was under way is not known. */

@@ -313,7 +313,8 @@ export class Session {
 
   private onTyping(isTyping: boolean): void {
     const socket = this.link.writable
-    if (socket === undefined) return
+    // A sign of typing would take the place of a message.
+    if (socket === undefined || this.outbox.isPaced) return
     this.typedAt = this.now
     const told = this.typingToldAt
     if (isTyping && (told === undefined || this.now >= told + TYPING_EVERY_MS)) {
@@ -612,7 +613,7 @@ export class Session {
     if (frame.retryable) {
       const waitMs = frame.retry_after_ms ?? 500 + this.random() * 500
       const retryAt = this.now + waitMs
-      if (frame.code === 'rate_limited') this.outbox.pace(Math.max(waitMs, this.paceMs))
+      if (frame.code === 'rate_limited') return this.outbox.tooSoon(retryAt, Math.max(waitMs, this.paceMs))
       if (!this.outbox.refusedForNow(localId, error, retryAt, this.settings.maxAttempts)) return
     } else {
       this.outbox.refused(localId, error)

@@ -234,6 +234,17 @@ test(`${HOSTILE.length} hostile contents run no script and break no layout`, asy
   expect(isWide).toBe(false)
 }, 180_000)
 
+test('what is written faster than the server takes it is all sent, in order', async () => {
+  await server.stop()
+  server = await Server.start({ PARLANCE_LIMITS__ACTIONS_PER_SECOND: '10', PARLANCE_LIMITS__ACTIONS_BURST: '10' })
+  const { alice, bob } = await phones()
+  const texts = Array.from({ length: 40 }, (_, at) => `message ${at + 1}`)
+  for (const text of texts) await alice.write(text)
+  await bob.bubbles.nth(texts.length - 1).waitFor()
+  expect(await bob.contents()).toEqual(texts)
+  await alice.tick('message 40', 'read').waitFor()
+})
+
 test('names that are nothing but trouble are names', async () => {
   const { alice } = await phones()
   const users = ['__proto__', '<b>bold</b>', '\u202eevil', 'constructor']

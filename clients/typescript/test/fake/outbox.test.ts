@@ -23,10 +23,13 @@ function sends(): Extract<Action, { action: 'send_message' }>[] {
 }
 
 /** Refuses each send as long as `isRefused`. */
-function refuseSends(code: 'unavailable' | 'invalid_content', isRefused: () => boolean): void {
+function refuseSends(
+  code: 'unavailable' | 'rate_limited' | 'invalid_content',
+  isRefused: () => boolean,
+): void {
   server.onAction = (connection, action, act) => {
     if (action.action !== 'send_message' || !isRefused()) return act()
-    const [local_id, retryable] = [action.local_id ?? null, code === 'unavailable']
+    const [local_id, retryable] = [action.local_id ?? null, code !== 'invalid_content']
     connection.tell({
       type: 'message.failed',
       local_id,
@@ -53,6 +56,23 @@ describe('refusals', () => {
       ['one', true],
       ['two', false],
     ])
+  })
+
+  test('for being too fast are no tries, and signs of typing do not take the place of messages', async () => {
+    await serve()
+    const a = arrives(server, 'alice', ROOM, { maxAttempts: 3 })
+    refuseSends('rate_limited', () => {
+      const isRefused = sends().length <= 20
+      if (isRefused) a.chat.typing(sends().length % 2 === 0)
+      return isRefused
+    })
+    await a.chat.send('one').accepted
+    expect(contents(a.chat)).toEqual(['one'])
+    expect(sends()).toHaveLength(21)
+    expect(server.heard.filter(({ action }) => action === 'typing')).toEqual([])
+    a.chat.typing(true)
+    await a.chat.send('two').accepted
+    expect(server.heard.filter(({ action }) => action === 'typing')).toHaveLength(1)
   })
 
   test('too many make it fail; it can be sent again under its name, or forgotten', async () => {

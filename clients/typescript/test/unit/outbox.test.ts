@@ -85,9 +85,9 @@ describe('sending', () => {
   test('keeps the pace that the server wants until nothing is left', () => {
     const box = outbox('a', 'b', 'c')
     box.next(0)
-    box.pace(50)
-    box.pace(20)
-    box.refusedForNow('a', plain('rate_limited', ''), 50, 5)
+    box.tooSoon(20, 20)
+    box.next(20)
+    box.tooSoon(50, 50)
     expect([box.next(49), box.wake()]).toEqual([undefined, 50])
     expect(box.next(50)?.item.localId).toBe('a')
     box.acked('a', '1')
