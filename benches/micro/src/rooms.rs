@@ -96,6 +96,7 @@ impl Scene {
                 },
                 at: self.now.wall,
                 restores: None,
+                trace: None,
             };
             let heard = Heard::Entry(self.place(draft));
             self.call(|room, cx| room.on_heard(heard, cx));
@@ -169,6 +170,7 @@ impl Scene {
             sender: draft.sender,
             local_id: draft.local_id,
             event: draft.event,
+            trace: None,
         })
     }
 

@@ -236,6 +236,7 @@ pub(crate) fn draft(load: &Load, place: u64, round: u64) -> anyhow::Result<Draft
         },
         at: now()?,
         restores: None,
+        trace: None,
     })
 }
 

@@ -280,6 +280,7 @@ fn event(id: u64, sender: &UserId) -> anyhow::Result<StoredEvent> {
             event: Event::Message {
                 content: "x".repeat(CONTENT_BYTES).into(),
             },
+            trace: None,
         },
         count: id,
         revisions: Vec::new(),

@@ -8,6 +8,7 @@ import { reusing } from './reuse.js'
 import { type Effect, type Fetch, type Input, Session } from './session.js'
 import { Tabs, type Told } from './tabs.js'
 import type {
+  ActionOptions,
   ClientOptions,
   ConversationEvents,
   Environment,
@@ -153,18 +154,18 @@ export class Conversation implements AsyncDisposable {
    *
    * Throws a `ChatError`: `invalid_content`, `content_too_long`, `queue_full`, `closed`.
    */
-  send(content: string): Sent {
-    return this.add({ kind: 'send', content: this.checked(content) })
+  send(content: string, options?: ActionOptions): Sent {
+    return this.add({ kind: 'send', content: this.checked(content) }, options)
   }
 
   /** Changes an own message that has an id. Throws as `send` does. */
-  edit(id: string, content: string): Sent {
-    return this.add({ kind: 'edit', id, content: this.checked(content) })
+  edit(id: string, content: string, options?: ActionOptions): Sent {
+    return this.add({ kind: 'edit', id, content: this.checked(content) }, options)
   }
 
   /** Takes back a message that has an id. */
-  delete(id: string): Sent {
-    return this.add({ kind: 'delete', id })
+  delete(id: string, options?: ActionOptions): Sent {
+    return this.add({ kind: 'delete', id }, options)
   }
 
   /**
@@ -387,7 +388,7 @@ export class Conversation implements AsyncDisposable {
       throw new ChatError('content_too_long', `the content has ${bytes} bytes; ${most} are allowed`)
   }
 
-  private add(action: OutboxAction): Sent {
+  private add(action: OutboxAction, { traceparent }: ActionOptions = {}): Sent {
     if (this.isClosed) throw closed()
     const most = this.options.maxQueued ?? 500
     if (this.session.outbox.unacked().length >= most) {
@@ -397,7 +398,9 @@ export class Conversation implements AsyncDisposable {
     const localId = newId(now, this.world.random)
     const sent = this.sent(localId)
     const order = this.session.outbox.nextOrder(now)
-    this.handle({ on: 'add', item: { localId, order, action, createdAt: new Date(now).toISOString() } })
+    const trace = traceparent === undefined ? {} : { traceparent }
+    const item = { localId, order, action, ...trace, createdAt: new Date(now).toISOString() }
+    this.handle({ on: 'add', item })
     return sent
   }
 

@@ -373,6 +373,10 @@ export type Action =
        * Whether the same was sent before.
        */
       retry?: boolean | null
+      /**
+       * The trace that this belongs to.
+       */
+      traceparent?: TraceParent | null
     }
   | {
       action: 'edit_message'
@@ -392,6 +396,10 @@ export type Action =
        * Which message.
        */
       message_id: MessageId | number
+      /**
+       * The trace that this belongs to.
+       */
+      traceparent?: TraceParent | null
     }
   | {
       action: 'delete_message'
@@ -407,6 +415,10 @@ export type Action =
        * Which message.
        */
       message_id: MessageId | number
+      /**
+       * The trace that this belongs to.
+       */
+      traceparent?: TraceParent | null
     }
   | {
       action: 'typing'
@@ -517,6 +529,10 @@ export type UnixMicros = string
  * a client's own name for a message: 1 to 128 bytes
  */
 export type LocalId = string
+/**
+ * The `traceparent` of W3C Trace Context. One that is malformed is ignored.
+ */
+export type TraceParent = string
 
 /**
  * Either direction.

@@ -745,7 +745,8 @@ function parsed(text: string): ServerFrame | undefined {
   }
 }
 
-function actionOf({ localId, action }: OutboxItem, isRetry: boolean): Action {
+function actionOf({ localId, action, traceparent }: OutboxItem, isRetry: boolean): Action {
+  const trace = traceparent === undefined ? {} : { traceparent }
   switch (action.kind) {
     case 'send':
       return {
@@ -753,10 +754,17 @@ function actionOf({ localId, action }: OutboxItem, isRetry: boolean): Action {
         content: action.content,
         local_id: localId,
         ...(isRetry ? { retry: true } : {}),
+        ...trace,
       }
     case 'edit':
-      return { action: 'edit_message', message_id: action.id, content: action.content, local_id: localId }
+      return {
+        action: 'edit_message',
+        message_id: action.id,
+        content: action.content,
+        local_id: localId,
+        ...trace,
+      }
     case 'delete':
-      return { action: 'delete_message', message_id: action.id, local_id: localId }
+      return { action: 'delete_message', message_id: action.id, local_id: localId, ...trace }
   }
 }

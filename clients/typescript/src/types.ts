@@ -143,6 +143,8 @@ export interface OutboxItem {
   /** Smaller goes first. */
   readonly order: number
   readonly action: OutboxAction
+  /** The trace that it belongs to. */
+  readonly traceparent?: string
   /** RFC 3339. */
   readonly createdAt: string
   /** Where it stands in the log, and the epoch that was known when that was heard. */
@@ -151,6 +153,12 @@ export interface OutboxItem {
   readonly lostId?: string
   /** It is not sent again by itself. */
   readonly failed?: ChatErrorLike
+}
+
+/** What may be said about an action. */
+export interface ActionOptions {
+  /** The `traceparent` of W3C Trace Context: to which trace it belongs. */
+  readonly traceparent?: string
 }
 
 /** What a user did. */

@@ -1,6 +1,6 @@
 //! Durable events: what the log holds and history shows.
 
-use parlance_protocol::{LocalId, MessageId, Position, UnixMicros, UserId};
+use parlance_protocol::{LocalId, MessageId, Position, TraceParent, UnixMicros, UserId};
 
 /// What a user wants to become durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,9 @@ pub struct Draft {
     /// still has it offers it again. Without a `local_id` this place is the event's name, so that
     /// several gateways that restore it append it once.
     pub restores: Option<Position>,
+    /// The trace that this belongs to: as the sender gave it, and of the log's entry only if it is
+    /// recorded.
+    pub trace: Option<TraceParent>,
 }
 
 /// The kinds of durable events.
@@ -72,6 +75,9 @@ pub struct Entry {
     pub local_id: Option<LocalId>,
     /// What happened.
     pub event: Event,
+    /// The trace in which this was appended, where it came from if that is recorded. Not stored, and
+    /// not of those whom history shows.
+    pub trace: Option<TraceParent>,
 }
 
 /// A message as it is shown at present: the entry with its edits and delete applied.
@@ -156,6 +162,7 @@ mod tests {
             sender: UserId::new("ann").unwrap(),
             local_id: None,
             event,
+            trace: None,
         }
     }
 

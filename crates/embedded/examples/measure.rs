@@ -63,6 +63,7 @@ impl Load {
             },
             at: UnixMicros(self.sent),
             restores: None,
+            trace: None,
         };
         Ok((conversation.clone(), draft))
     }

@@ -122,6 +122,7 @@ impl Stored {
             sender,
             local_id,
             event,
+            trace: None,
         };
         Some(Self { entry, count })
     }
@@ -293,6 +294,7 @@ mod tests {
             sender: UserId::new("ann").unwrap(),
             local_id: Some(LocalId::new("tmp-ä").unwrap()),
             event,
+            trace: None,
         }
     }
 

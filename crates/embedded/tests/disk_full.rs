@@ -71,6 +71,7 @@ fn draft(n: u64) -> Draft {
         },
         at: UnixMicros(n),
         restores: None,
+        trace: None,
     }
 }
 

@@ -20,6 +20,7 @@ use parlance_gateway::{
     GatewayConfig, Hooks, Listeners, Running, clock::Clock, shard::spawn_shards,
 };
 use parlance_protocol::{UnixMicros, UserId};
+use parlance_traces::Traces;
 use tokio::net::TcpListener;
 
 /// The longest messages of the tests, in bytes.
@@ -50,7 +51,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
         frame_bytes: FRAME_BYTES,
         ..Settings::default()
     });
-    let shards = spawn_shards(NonZeroUsize::MIN, &backend, &verifier, &settings, clock)?;
+    let shards = spawn_shards(
+        NonZeroUsize::MIN,
+        &backend,
+        &verifier,
+        &settings,
+        clock,
+        &Traces::off(),
+    )?;
     let listeners = Listeners {
         public: TcpListener::bind("127.0.0.1:0").await?,
         admin: TcpListener::bind("127.0.0.1:0").await?,

@@ -6,6 +6,7 @@ use anyhow::anyhow;
 use parlance_core::store::Store;
 use parlance_redis::{Durability, Options, Redis, Retention};
 use parlance_scylla::{Login, MigrateError, Scylla, Tls};
+use parlance_traces::{Service, Traces};
 use rustls::crypto::ring;
 
 use crate::{
@@ -118,6 +119,32 @@ pub(crate) fn store_options(config: &Config) -> parlance_scylla::Options {
         }),
         datacenter: config.store_datacenter.clone(),
         start_deadline: config.store_start_deadline.duration(),
+    }
+}
+
+/// Where spans go, if anywhere. `service` is the name of this kind of process.
+pub(crate) fn traces(config: &Config, service: &'static str) -> Result<Traces, Failure> {
+    let Some(endpoint) = &config.traces_endpoint else {
+        return Ok(Traces::off());
+    };
+    let options = parlance_traces::Options {
+        endpoint: endpoint.as_str().to_owned(),
+        one_in: config.traces_one_in.as_u32(),
+        per_second: config.traces_per_second.as_u32(),
+        service: Service {
+            name: service,
+            version: env!("CARGO_PKG_VERSION"),
+            instance: getrandom::u64().unwrap_or_default(),
+        },
+    };
+    Traces::start(&options).map_err(|error| Failure::new(exit_of_traces(&error), error))
+}
+
+const fn exit_of_traces(error: &parlance_traces::StartError) -> Exit {
+    use parlance_traces::StartError;
+    match error {
+        StartError::Certificates(_) | StartError::Runtime(_) => Exit::Unavailable,
+        StartError::Exporter { .. } => Exit::Usage,
     }
 }
 

@@ -6,6 +6,7 @@ use parlance_core::{
     peers::Peers,
     store::{NoStore, Store},
 };
+use parlance_traces::Traces;
 
 use crate::{
     cli::{Gateway, Global},
@@ -29,11 +30,12 @@ pub(crate) fn run(global: &Global, gateway: Gateway) -> Result<(), Failure> {
     logging::start(global, Speaker::Server);
     deployment::install_cryptography()?;
     let recorder = node::recorder()?;
+    let traces = deployment::traces(&config, "parlance-gateway")?;
     match deployment::store(&config)? {
-        Some(store) => serve(config, recorder, Some(store)),
+        Some(store) => serve(config, recorder, traces, Some(store)),
         None => {
             warn_of_log_only(&config);
-            serve::<NoStore>(config, recorder, None)
+            serve::<NoStore>(config, recorder, traces, None)
         }
     }
 }
@@ -41,6 +43,7 @@ pub(crate) fn run(global: &Global, gateway: Gateway) -> Result<(), Failure> {
 fn serve<S: Store>(
     config: Config,
     recorder: Recorder,
+    traces: Traces,
     store: Option<Arc<S>>,
 ) -> Result<(), Failure> {
     let keyring = Arc::new(node::keyring(config.auth())?);
@@ -57,6 +60,7 @@ fn serve<S: Store>(
         leave: Some(Arc::new(move || leaving.leave())),
         keyring,
         recorder,
+        traces,
     };
     node::run(parts, say_serving)
 }

@@ -8,6 +8,7 @@ use parlance_gateway::admin::{self, AdminPages, Readiness};
 use parlance_persister::Options;
 use parlance_redis::Redis;
 use parlance_scylla::Scylla;
+use parlance_traces::Traces;
 use tokio::{
     runtime::Builder,
     sync::oneshot,
@@ -38,18 +39,22 @@ pub(crate) fn run(global: &Global, persister: Persister) -> Result<(), Failure> 
     logging::start(global, Speaker::Server);
     deployment::install_cryptography()?;
     let recorder = node::recorder()?;
+    let traces = deployment::traces(&config, "parlance-persister")?;
     let store = deployment::store(&config)?.expect("the checks ask for one");
     let redis = deployment::redis(&config, Some(Arc::clone(&store)), RedisUse::Asking)?;
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the runtime");
     let runtime = runtime.map_err(|error| Failure::new(Exit::Unavailable, error))?;
-    let living = live(&config, recorder, Arc::new(redis), store);
-    LocalSet::new().block_on(&runtime, living)
+    let living = live(&config, recorder, traces.clone(), Arc::new(redis), store);
+    let lived = LocalSet::new().block_on(&runtime, living);
+    traces.finish();
+    lived
 }
 
 async fn live(
     config: &Config,
     recorder: Recorder,
+    traces: Traces,
     redis: Arc<Redis<Scylla>>,
     store: Arc<Scylla>,
 ) -> Result<(), Failure> {
@@ -76,7 +81,10 @@ async fn live(
     say_persisting(address);
 
     let (stop, stopped) = oneshot::channel::<()>();
-    let options = Options::of(PersisterId(random_name().into()));
+    let options = Options {
+        traces,
+        ..Options::of(PersisterId(random_name().into()))
+    };
     let persisting = parlance_persister::run(ingest, store, options, async {
         // It only ends with what it stops.
         let _ = stopped.await;

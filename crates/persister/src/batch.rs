@@ -14,6 +14,7 @@ use parlance_core::{
     store::{ContentDigest, EpochRow, NameDigest, Named, StoredEvent},
 };
 use parlance_protocol::{ConversationId, MessageId, Position, UnixMicros, UserId};
+use parlance_traces::{Span, Traces};
 
 /// A batch taken apart.
 #[derive(Debug, Default)]
@@ -125,6 +126,24 @@ impl Grouped {
     pub(crate) fn events(&self) -> usize {
         let chapters = self.shares.iter().flat_map(|share| &share.chapters);
         chapters.map(|chapter| chapter.events.len()).sum()
+    }
+
+    /// Begins to store those that are traced.
+    pub(crate) fn spans(&self, traces: &Traces) -> Vec<Span> {
+        let mut spans = Vec::new();
+        for share in &self.shares {
+            let events = share.chapters.iter().flat_map(|chapter| &chapter.events);
+            for StoredEvent { entry, .. } in events {
+                let span = entry.trace;
+                let span = span.and_then(|cause| traces.store(&share.conversation, cause));
+                spans.extend(span.map(|mut span| {
+                    span.set_position(entry.position);
+                    span.set_batch(self.events());
+                    span
+                }));
+            }
+        }
+        spans
     }
 
     fn share(
@@ -282,6 +301,7 @@ mod tests {
             event: Event::Message {
                 content: format!("content {seq}").into(),
             },
+            trace: None,
         };
         let piece = Piece::Event {
             conversation: conversation(of),

@@ -26,6 +26,7 @@ use parlance_core::{
     store::Archive,
 };
 use parlance_telemetry::PersisterMetrics;
+use parlance_traces::Traces;
 
 use crate::{coordinator::Coordinator, seat::Shared, writer::Writer};
 
@@ -51,6 +52,8 @@ pub struct Options {
     pub finish: Duration,
     /// From 0 to 1, another number at each call: so much of a pause between tries is left to chance.
     pub chance: fn() -> f64,
+    /// Where it records the storing of events that are traced.
+    pub traces: Traces,
 }
 
 impl Options {
@@ -63,6 +66,7 @@ impl Options {
             batch: BATCH,
             finish: FINISH,
             chance: outage::chance,
+            traces: Traces::off(),
         }
     }
 }
@@ -82,7 +86,7 @@ pub async fn run<I: Ingest, A: Archive>(
 ) {
     let metrics = Rc::new(PersisterMetrics::register());
     let writer = Writer::new(ingest.clone(), archive, Rc::clone(&metrics), options.chance);
-    let shared = Shared::new(ingest, writer, (options.batch, options.chance), metrics);
+    let shared = Shared::new(ingest, writer, &options, metrics);
     tracing::info!(me = %options.me.0, lease = ?options.lease, "persisting");
     let mut coordinator = Coordinator::new(Rc::new(shared), options);
     tokio::select! {

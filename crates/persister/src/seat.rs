@@ -18,12 +18,14 @@ use parlance_telemetry::{
     PersisterMetrics,
     labels::{DeadLetterKind, PersisterStep},
 };
+use parlance_traces::{Span, Traces};
 use tokio::{
     sync::{Semaphore, SemaphorePermit, watch},
     time::{Instant, sleep},
 };
 
 use crate::{
+    Options,
     batch::Grouped,
     letters::{self, Letter},
     outage::Peer,
@@ -57,23 +59,25 @@ pub(crate) struct Shared<I, A> {
     /// In ids, for what is read and not committed.
     room: Semaphore,
     pub(crate) metrics: Rc<PersisterMetrics>,
+    traces: Traces,
 }
 
 impl<I, A> Shared<I, A> {
     pub(crate) fn new(
         ingest: I,
         writer: Writer<I, A>,
-        (batch, chance): (usize, fn() -> f64),
+        options: &Options,
         metrics: Rc<PersisterMetrics>,
     ) -> Self {
-        let batch = batch.clamp(1, ROOM);
+        let batch = options.batch.clamp(1, ROOM);
         Self {
             ingest,
             writer,
-            log: Peer::new("log", chance),
+            log: Peer::new("log", options.chance),
             batch: u32::try_from(batch).expect("less than there is room for"),
             room: Semaphore::new(ROOM),
             metrics,
+            traces: options.traces.clone(),
         }
     }
 
@@ -108,6 +112,8 @@ struct Reading<'a> {
     now_ms: u64,
     at: Instant,
     grouped: Grouped,
+    /// Of the events that are traced.
+    spans: Vec<Span>,
     _room: SemaphorePermit<'a>,
 }
 
@@ -252,11 +258,13 @@ impl Seat {
         });
         let grouped = Grouped::of(batch.pieces);
         drop(room.split(shared.limit().saturating_sub(grouped.ids)));
+        let spans = grouped.spans(&shared.traces);
         Ok(Reading {
             epoch: batch.epoch,
             now_ms: batch.now_ms,
             at,
             grouped,
+            spans,
             _room: room,
         })
     }
@@ -283,7 +291,9 @@ impl Seat {
         while let Some(written) = written.next().await {
             outcome.add(written);
         }
-        self.commit(shared, reading.epoch, up_to, &outcome).await?;
+        let committed = self.commit(shared, reading.epoch, up_to, &outcome).await;
+        end(reading.spans, committed.is_ok());
+        committed?;
 
         let now_ms = reading.now_ms + millis(reading.at.elapsed());
         self.count(shared, events, now_ms, &outcome);
@@ -428,6 +438,17 @@ impl From<Gone> for Round {
         match gone {
             Gone::NotOwner => Self::Lost,
             Gone::OtherEpoch => Self::ReadAgain,
+        }
+    }
+}
+
+/// Says in the spans of a batch what became of it.
+fn end(spans: Vec<Span>, is_committed: bool) {
+    for mut span in spans {
+        if is_committed {
+            span.set_outcome("stored");
+        } else {
+            span.fail("not committed: it is stored again");
         }
     }
 }

@@ -239,6 +239,7 @@ fn draft(event: Event) -> Draft {
         event,
         at: UnixMicros(u64::try_from(since.unwrap().as_micros()).unwrap()),
         restores: None,
+        trace: None,
     }
 }
 

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use crate::{LocalId, MessageId, RequestId, schema};
+use crate::{LocalId, MessageId, RequestId, TraceParent, schema};
 
 /// A well-formed action. Everything that can be judged without state has been judged.
 #[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
@@ -25,6 +25,9 @@ pub enum Action<'a> {
         /// Whether the same was sent before.
         #[schemars(default, schema_with = "schema::flag_or_null")]
         retry: bool,
+        /// The trace that this belongs to.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        traceparent: Option<TraceParent>,
     },
     /// Give a message of one's own another content. The answer is `message.edited`.
     EditMessage {
@@ -37,6 +40,9 @@ pub enum Action<'a> {
         /// The client's own name for the edit.
         #[serde(skip_serializing_if = "Option::is_none")]
         local_id: Option<LocalId>,
+        /// The trace that this belongs to.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        traceparent: Option<TraceParent>,
     },
     /// Take a message back. The answer is `message.deleted`.
     DeleteMessage {
@@ -46,6 +52,9 @@ pub enum Action<'a> {
         /// The client's own name for the deletion.
         #[serde(skip_serializing_if = "Option::is_none")]
         local_id: Option<LocalId>,
+        /// The trace that this belongs to.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        traceparent: Option<TraceParent>,
     },
     /// Begin, renew or stop typing.
     Typing {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use crate::{ErrorCode, LocalId, MessageId, RequestId, limits};
+use crate::{ErrorCode, LocalId, MessageId, RequestId, TraceParent, limits};
 
 /// Most bytes of a client's value that an error sentence repeats.
 const SHOWN_BYTES: usize = 64;
@@ -120,6 +120,12 @@ pub(crate) fn id(name: &str, raw: &RawValue) -> Result<MessageId, Fault> {
         let right = "give a decimal number below 2^53 without leading zeros, such as \"456\"";
         Fault::field(format!("{name} is {}; {right}", shown(raw.get())))
     })
+}
+
+/// The trace that an action belongs to; one that is malformed is none.
+pub(crate) fn traceparent(given: Given<'_>) -> Option<TraceParent> {
+    let text = text(given?).ok()??;
+    TraceParent::parse(&text)
 }
 
 /// A boolean that may be left out.

@@ -22,6 +22,7 @@ mod refusal;
 mod request_id;
 pub mod schema;
 mod timestamp;
+mod traceparent;
 mod wire;
 
 pub use action::{Action, Anchor};
@@ -35,3 +36,4 @@ pub use position::Position;
 pub use refusal::Refusal;
 pub use request_id::RequestId;
 pub use timestamp::UnixMicros;
+pub use traceparent::TraceParent;

@@ -71,6 +71,8 @@ struct Fields<'a> {
     request_id: Given<'a>,
     #[serde(borrow)]
     token: Given<'a>,
+    #[serde(borrow)]
+    traceparent: Given<'a>,
 }
 
 impl<'a> Fields<'a> {
@@ -152,6 +154,7 @@ impl<'a> Fields<'a> {
             local_id: field::local_id(self.local_id)?,
             content: field::content(self.content, content_bytes)?,
             retry: field::flag("retry", self.retry)?.unwrap_or(false),
+            traceparent: field::traceparent(self.traceparent),
         })
     }
 
@@ -160,6 +163,7 @@ impl<'a> Fields<'a> {
             local_id: field::local_id(self.local_id)?,
             message_id: field::message_id("message_id", self.message_id)?,
             content: field::content(self.content, content_bytes)?,
+            traceparent: field::traceparent(self.traceparent),
         })
     }
 
@@ -167,6 +171,7 @@ impl<'a> Fields<'a> {
         Ok(Action::DeleteMessage {
             local_id: field::local_id(self.local_id)?,
             message_id: field::message_id("message_id", self.message_id)?,
+            traceparent: field::traceparent(self.traceparent),
         })
     }
 
@@ -216,7 +221,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{LocalId, MessageId, RequestId};
+    use crate::{LocalId, MessageId, RequestId, TraceParent};
 
     fn parse(text: &str) -> Result<Action<'_>, Refusal<'_>> {
         let conversation = ConversationId::new("123").unwrap();
@@ -245,6 +250,24 @@ mod tests {
             error.contains("a list") && !error.contains("secret"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn no_action_is_refused_for_its_trace() {
+        for odd in [
+            "7",
+            "null",
+            "{}",
+            "\"\"",
+            "\"\\ud800\"",
+            "\"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331\"",
+        ] {
+            let frame = format!(r#"{{"action":"send_message","content":"a","traceparent":{odd}}}"#);
+            let Ok(Action::SendMessage { traceparent, .. }) = parse(&frame) else {
+                panic!("{frame} was refused");
+            };
+            assert_eq!(traceparent, None, "{frame}");
+        }
     }
 
     #[test]
@@ -289,26 +312,36 @@ mod tests {
         ])
     }
 
+    fn any_trace() -> impl Strategy<Value = Option<TraceParent>> {
+        any::<([u8; 16], [u8; 8], bool)>()
+            .prop_map(|(trace, span, is_sampled)| TraceParent::new(trace, span, is_sampled))
+    }
+
     fn any_action() -> impl Strategy<Value = Action<'static>> {
         prop_oneof![
-            (any_content(), any_local_id(), any::<bool>()).prop_map(
-                |(content, local_id, retry)| Action::SendMessage {
+            (any_content(), any_local_id(), any::<bool>(), any_trace()).prop_map(
+                |(content, local_id, retry, traceparent)| Action::SendMessage {
                     content,
                     local_id,
-                    retry
+                    retry,
+                    traceparent,
                 }
             ),
-            (any_id(), any_content(), any_local_id()).prop_map(
-                |(message_id, content, local_id)| Action::EditMessage {
+            (any_id(), any_content(), any_local_id(), any_trace()).prop_map(
+                |(message_id, content, local_id, traceparent)| Action::EditMessage {
                     message_id,
                     content,
-                    local_id
+                    local_id,
+                    traceparent,
                 }
             ),
-            (any_id(), any_local_id()).prop_map(|(message_id, local_id)| Action::DeleteMessage {
-                message_id,
-                local_id
-            }),
+            (any_id(), any_local_id(), any_trace()).prop_map(
+                |(message_id, local_id, traceparent)| Action::DeleteMessage {
+                    message_id,
+                    local_id,
+                    traceparent,
+                }
+            ),
             any::<bool>().prop_map(|is_typing| Action::Typing { is_typing }),
             prop::collection::vec(any_id(), 1..20)
                 .prop_map(|message_ids| Action::Read { message_ids }),

@@ -232,7 +232,13 @@ fn prepare<S: Store>(
 fn body(draft: &Draft) -> String {
     let local_id = draft.local_id.as_ref();
     let lost_from = draft.restores.filter(|_| local_id.is_none());
-    wire::body(&draft.sender, local_id, lost_from, &draft.event)
+    wire::body(
+        &draft.sender,
+        local_id,
+        lost_from,
+        draft.trace,
+        &draft.event,
+    )
 }
 
 /// This conversation's part of a call.
@@ -366,6 +372,7 @@ fn appended<S: Store>(
                 sender: draft.sender.clone(),
                 local_id: draft.local_id.clone(),
                 event: draft.event.clone(),
+                trace: draft.trace,
             }))))
         }
         Some(("D", answer)) => {

@@ -336,6 +336,7 @@ mod tests {
             event: Event::Message {
                 content: "hi".into(),
             },
+            trace: None,
         }
     }
 

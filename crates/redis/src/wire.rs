@@ -12,7 +12,7 @@ use parlance_core::{
     entry::{Entry, Event},
     ports::{Cursor, Ephemeral, Heard},
 };
-use parlance_protocol::{LocalId, MessageId, Position, UnixMicros, UserId};
+use parlance_protocol::{LocalId, MessageId, Position, TraceParent, UnixMicros, UserId};
 use serde::{Deserialize, Serialize};
 
 /// What was read is not what this program writes.
@@ -47,6 +47,9 @@ struct Body<'a> {
     /// The place that it was lost from, which is its name: it has no other.
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
     r: Option<std::borrow::Cow<'a, str>>,
+    /// The trace that it was appended in, if that is recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
+    tp: Option<std::borrow::Cow<'a, str>>,
     /// The epoch that begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mark: Option<u32>,
@@ -103,6 +106,7 @@ pub(crate) fn body(
     sender: &UserId,
     local_id: Option<&LocalId>,
     lost_from: Option<Position>,
+    trace: Option<TraceParent>,
     event: &Event,
 ) -> String {
     let (m, e, d) = match event {
@@ -120,6 +124,7 @@ pub(crate) fn body(
         e,
         d,
         r: lost_from.map(|position| stream_id(position).into()),
+        tp: trace.map(|trace| trace.to_string().into()),
         mark: None,
     };
     serde_json::to_string(&body).expect("texts and numbers can always be written")
@@ -130,7 +135,13 @@ pub(crate) fn event_text(entry: &Entry, count: u64) -> String {
     let Entry {
         prev, t, ordinal, ..
     } = entry;
-    let body = body(&entry.sender, entry.local_id.as_ref(), None, &entry.event);
+    let body = body(
+        &entry.sender,
+        entry.local_id.as_ref(),
+        None,
+        entry.trace,
+        &entry.event,
+    );
     format!("{} {} {ordinal} {count} {body}", stream_id(*prev), t.0)
 }
 
@@ -239,6 +250,7 @@ enum Said {
         sender: UserId,
         local_id: Option<LocalId>,
         lost_from: Option<Position>,
+        trace: Option<TraceParent>,
         event: Event,
     },
     Mark(u32),
@@ -268,6 +280,7 @@ fn said(body: &str) -> Result<Said, Garbled> {
         sender: UserId::new(&body.s).map_err(|_| garbled("a sender"))?,
         local_id: local_id.map_err(|_| garbled("a local_id"))?,
         lost_from: body.r.as_deref().map(position).transpose()?,
+        trace: body.tp.as_deref().and_then(TraceParent::parse),
         event,
     })
 }
@@ -292,6 +305,7 @@ fn read(facts: Facts, said: Said) -> Read {
             sender,
             local_id,
             lost_from,
+            trace,
             event,
         } => {
             let entry = Entry {
@@ -302,6 +316,7 @@ fn read(facts: Facts, said: Said) -> Read {
                 sender,
                 local_id,
                 event,
+                trace,
             };
             Read::Event(Logged {
                 entry,
@@ -463,6 +478,11 @@ mod tests {
         MessageId::new(n).unwrap()
     }
 
+    fn any_trace() -> impl Strategy<Value = Option<TraceParent>> {
+        any::<([u8; 16], [u8; 8], bool)>()
+            .prop_map(|(trace, span, is_sampled)| TraceParent::new(trace, span, is_sampled))
+    }
+
     fn any_event() -> impl Strategy<Value = Event> {
         prop_oneof![
             "\\PC{1,40}".prop_map(|content| Event::Message {
@@ -526,11 +546,12 @@ mod tests {
             local_id in proptest::option::of("\\PC{1,20}"),
             n in 0..1_u64 << 53,
             k in 0..9_u32,
+            trace in any_trace(),
         ) {
             let sender = UserId::new(&sender).unwrap();
             let local_id = local_id.map(|name| LocalId::new(&name).unwrap());
             let lost_from = (k > 5).then_some(Position { id: id(n), k });
-            let body = body(&sender, local_id.as_ref(), lost_from, &event);
+            let body = body(&sender, local_id.as_ref(), lost_from, trace, &event);
             prop_assert!(!body.contains('\n'));
             let position = Position { id: id(n), k };
             let text = format!("{} 7-1 123 5 6 {body}", stream_id(position));
@@ -539,7 +560,7 @@ mod tests {
             prop_assert_eq!(read.lost_from, lost_from);
             let prev = Position { id: id(7), k: 1 };
             let t = UnixMicros(123);
-            let expected = Entry { position, prev, t, ordinal: 5, sender, local_id, event };
+            let expected = Entry { position, prev, t, ordinal: 5, sender, local_id, event, trace };
             prop_assert_eq!(read.entry, expected);
         }
 
@@ -548,6 +569,7 @@ mod tests {
             event in any_event(),
             local_id in proptest::option::of("\\PC{1,20}"),
             n in 1..1_u64 << 52,
+            trace in any_trace(),
         ) {
             let prev = Position::of(id(n));
             let position = match &event {
@@ -562,6 +584,7 @@ mod tests {
                 sender: UserId::new("ann").unwrap(),
                 local_id: local_id.map(|name| LocalId::new(&name).unwrap()),
                 event,
+                trace,
             };
             let read = published(&event_text(&entry, 6)).unwrap();
             prop_assert_eq!(read, Read::Event(Logged { entry, count: 6, lost_from: None }));
@@ -579,7 +602,7 @@ mod tests {
                 Event::Message { .. } => Position::of(id(n + 1)),
                 Event::Edit { .. } | Event::Delete { .. } => Position { id: id(n), k: k + 1 },
             };
-            let body = body(&sender, None, None, &event);
+            let body = body(&sender, None, None, None, &event);
             let told = format!("{} 123 5 6 {body}", stream_id(prev));
             let logged = entry(&format!("{} {told}", stream_id(position))).unwrap();
             let Read::Event(Logged { entry, .. }) = logged else { panic!("a mark") };

@@ -45,6 +45,7 @@ fn draft(name: &str, content: &str) -> Draft {
         },
         at: UnixMicros(now()),
         restores: None,
+        trace: None,
     }
 }
 

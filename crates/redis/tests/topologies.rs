@@ -40,6 +40,7 @@ fn draft(name: &str) -> Draft {
         },
         at: UnixMicros(1_000_000),
         restores: None,
+        trace: None,
     }
 }
 

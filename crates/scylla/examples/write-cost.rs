@@ -94,6 +94,7 @@ fn event(n: u64, senders: &[UserId; 2]) -> Result<StoredEvent> {
             sender: senders[(n % 2) as usize].clone(),
             local_id: Some(LocalId::new(&format!("local-id-{n:08}"))?),
             event: Event::Message { content: text(n) },
+            trace: None,
         },
         count: n,
         revisions: Vec::new(),

@@ -78,6 +78,7 @@ mod tests {
                 sender: UserId::new("ann").unwrap(),
                 local_id: None,
                 event,
+                trace: None,
             },
             count: 1,
             revisions: Vec::new(),

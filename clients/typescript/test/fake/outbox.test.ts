@@ -75,6 +75,21 @@ describe('refusals', () => {
     expect(server.heard.filter(({ action }) => action === 'typing')).toHaveLength(1)
   })
 
+  test('are tried again in the same trace', async () => {
+    await serve()
+    refuseSends('unavailable', () => sends().length === 1)
+    const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+    const a = arrives(server, 'alice', ROOM)
+    await a.chat.send('one', { traceparent }).accepted
+    const id = a.chat.getSnapshot().messages[0]?.id ?? ''
+    await a.chat.edit(id, 'changed', { traceparent }).accepted
+    await a.chat.delete(id, { traceparent }).accepted
+    await a.chat.send('two').accepted
+    const acted = server.heard.filter((action) => 'local_id' in action)
+    const traces = acted.map((action) => ('traceparent' in action ? action.traceparent : undefined))
+    expect(traces).toEqual([traceparent, traceparent, traceparent, traceparent, undefined])
+  })
+
   test('too many make it fail; it can be sent again under its name, or forgotten', async () => {
     await serve()
     let isDown = true

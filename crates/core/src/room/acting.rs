@@ -6,7 +6,8 @@
 use std::borrow::Cow;
 
 use parlance_protocol::{
-    Action, Anchor, ErrorCode, LocalId, MessageId, Refusal, RequestId, ServerFrame, parse_action,
+    Action, Anchor, ErrorCode, LocalId, MessageId, Refusal, RequestId, ServerFrame, TraceParent,
+    parse_action,
 };
 
 use super::{
@@ -28,6 +29,14 @@ pub(super) struct Subject {
     /// As given, if it can be echoed.
     pub(super) action: Option<Box<str>>,
     pub(super) local_id: Option<LocalId>,
+}
+
+/// What a member wants in the log.
+pub(super) struct Offer {
+    pub(super) event: Event,
+    pub(super) local_id: Option<LocalId>,
+    pub(super) retry: bool,
+    pub(super) trace: Option<TraceParent>,
 }
 
 impl Subject {
@@ -112,46 +121,43 @@ impl Room {
                 content,
                 local_id,
                 retry,
+                traceparent: trace,
             } => {
-                self.append(
-                    key,
-                    Event::Message {
-                        content: content.into(),
-                    },
+                let content = content.into();
+                let offer = Offer {
+                    event: Event::Message { content },
                     local_id,
                     retry,
-                    cx,
-                );
+                    trace,
+                };
+                self.append(key, offer, cx);
             }
             Action::EditMessage {
                 message_id,
                 content,
                 local_id,
+                traceparent: trace,
             } => {
-                let content = Some(content.into());
-                self.change(
-                    key,
-                    Change {
-                        message_id,
-                        content,
-                        local_id,
-                    },
-                    cx,
-                );
+                let change = Change {
+                    message_id,
+                    content: Some(content.into()),
+                    local_id,
+                    trace,
+                };
+                self.change(key, change, cx);
             }
             Action::DeleteMessage {
                 message_id,
                 local_id,
+                traceparent: trace,
             } => {
-                self.change(
-                    key,
-                    Change {
-                        message_id,
-                        content: None,
-                        local_id,
-                    },
-                    cx,
-                );
+                let change = Change {
+                    message_id,
+                    content: None,
+                    local_id,
+                    trace,
+                };
+                self.change(key, change, cx);
             }
             Action::Typing { is_typing } => self.type_on(key, is_typing, cx),
             Action::Read { message_ids } => self.read(key, &message_ids, cx),
@@ -174,17 +180,16 @@ impl Room {
     }
 
     /// Offers an event to the log.
-    pub(super) fn append(
-        &mut self,
-        key: MemberKey,
-        event: Event,
-        local_id: Option<LocalId>,
-        retry: bool,
-        cx: &mut Context<'_>,
-    ) {
+    pub(super) fn append(&mut self, key: MemberKey, offer: Offer, cx: &mut Context<'_>) {
         let Some(member) = self.members.get(index(key)) else {
             return;
         };
+        let Offer {
+            event,
+            local_id,
+            retry,
+            trace,
+        } = offer;
         let subject = Subject::of(ActionKind::of_event(&event), local_id.as_ref());
         let deletes = match &event {
             Event::Delete { message_id } => Some(*message_id),
@@ -202,6 +207,7 @@ impl Room {
             event,
             at: cx.now.wall,
             restores: None,
+            trace,
         };
         self.ask(Request::Append(draft), pending, cx);
     }

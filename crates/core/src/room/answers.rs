@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use parlance_protocol::{
     Anchor, CloseCode, ErrorCode, LocalId, MessageId, Position, RequestId, ServerFrame, Status,
-    UnixMicros, UserId,
+    TraceParent, UnixMicros, UserId,
 };
 
 use super::{
     Context, Effect, MemberKey, Reply, Request, Room, Ticket,
-    acting::{Subject, count},
+    acting::{Offer, Subject, count},
     frames, index,
     member::{Feed, Member},
 };
@@ -45,6 +45,7 @@ pub(super) struct Change {
     pub(super) message_id: MessageId,
     pub(super) content: Option<Box<str>>,
     pub(super) local_id: Option<LocalId>,
+    pub(super) trace: Option<TraceParent>,
 }
 
 /// What an answer is for.
@@ -385,7 +386,13 @@ impl Room {
                     },
                     None => Event::Delete { message_id },
                 };
-                self.append(key, event, change.local_id, false, cx);
+                let offer = Offer {
+                    event,
+                    local_id: change.local_id,
+                    retry: false,
+                    trace: change.trace,
+                };
+                self.append(key, offer, cx);
             }
         }
     }

@@ -166,6 +166,7 @@ impl Room {
             event,
             at: entry.t,
             restores: Some(*origin),
+            trace: None,
         };
         self.ask(Request::Append(draft), Pending::Restore, cx);
     }

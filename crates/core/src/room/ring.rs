@@ -478,6 +478,7 @@ mod tests {
             event: crate::entry::Event::Message {
                 content: "sent".into(),
             },
+            trace: None,
         };
         let mut ring = Ring::new(10, 1_000_000);
         let mut item = durable(at(1, 0), at(0, 0));

@@ -90,6 +90,7 @@ impl Truth {
             sender: draft.sender,
             local_id: draft.local_id,
             event: draft.event,
+            trace: draft.trace,
         });
         self.entries.push(entry.clone());
         let before = self.ever.insert(position, entry.clone());

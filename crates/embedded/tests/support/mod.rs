@@ -44,6 +44,7 @@ pub(crate) fn draft(local_id: &str, event: Event) -> Draft {
         event,
         at: UnixMicros(1),
         restores: None,
+        trace: None,
     }
 }
 

@@ -18,7 +18,7 @@ use parlance_core::{
     },
     settings::Settings,
 };
-use parlance_protocol::{CloseCode, ConversationId, ReconnectReason};
+use parlance_protocol::{CloseCode, ConversationId, Position, ReconnectReason};
 
 use crate::frame::FrameWriter;
 
@@ -107,6 +107,11 @@ impl Room {
             }
         }
         !waiting.is_empty()
+    }
+
+    #[expect(clippy::unused_self, reason = "a room has it")]
+    pub(super) fn head(&self) -> Position {
+        Position::ZERO
     }
 
     #[expect(clippy::unused_self, reason = "a room has it")]

@@ -21,6 +21,7 @@ mod moving;
 mod ports;
 mod rooms;
 mod sockets;
+mod spans;
 mod stats;
 mod timers;
 mod traffic;
@@ -44,6 +45,7 @@ use parlance_core::{
 };
 use parlance_protocol::ConversationId;
 use parlance_telemetry::Metrics;
+use parlance_traces::{Span, Traces};
 use ports::{Answer, Ports};
 use rooms::Seats;
 use slab::Slab;
@@ -110,6 +112,8 @@ struct Shard<B: Backend, V> {
     dirty: Vec<ConnKey>,
     /// These may have more to read than one turn's share.
     unread: Vec<ConnKey>,
+    /// Of events that are traced and not written yet.
+    deliveries: Vec<Span>,
     /// Sockets that may be read or written.
     ready: Vec<Ready>,
     buffer: Box<[u8]>,
@@ -138,17 +142,18 @@ pub fn spawn_shards<B: Backend, V: Verifier>(
     verifier: &Arc<V>,
     settings: &Arc<Settings>,
     clock: Clock,
+    traces: &Traces,
 ) -> io::Result<Shards> {
     let mut handles = Vec::with_capacity(count.get());
     for number in 0..count.get() {
         let (handle, inbox) = ShardHandle::new();
         let ground = Ground::new(inbox)?;
         let (backend, verifier) = (Arc::clone(backend), Arc::clone(verifier));
-        let settings = Arc::clone(settings);
+        let (settings, traces) = (Arc::clone(settings), traces.clone());
         thread::Builder::new()
             .name(format!("shard-{number}"))
             .spawn(move || {
-                let run = || run(ground, &*backend, verifier, settings, clock);
+                let run = || run(ground, &*backend, verifier, settings, clock, traces);
                 match catch_unwind(AssertUnwindSafe(run)) {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => fault(&error.to_string()),
@@ -171,6 +176,7 @@ fn run<B: Backend, V: Verifier>(
     verifier: Arc<V>,
     settings: Arc<Settings>,
     clock: Clock,
+    traces: Traces,
 ) -> io::Result<()> {
     let Ground {
         poll,
@@ -187,7 +193,7 @@ fn run<B: Backend, V: Verifier>(
             inbox,
             feed,
             is_deaf: false,
-            ports: Ports::new(handle, verifier),
+            ports: Ports::new(handle, verifier, traces),
             stats: Stats::new(Metrics::register()),
             timers: Timers::default(),
             conns: Slab::new(),
@@ -197,6 +203,7 @@ fn run<B: Backend, V: Verifier>(
             dirty_rooms: Vec::new(),
             dirty: Vec::new(),
             unread: Vec::new(),
+            deliveries: Vec::new(),
             ready: Vec::new(),
             buffer: vec![0; READ_BYTES].into(),
             frames: FrameWriter::default(),
@@ -268,6 +275,7 @@ impl<B: Backend, V: Verifier> Shard<B, V> {
         self.take_tellings();
         let fired = self.take_timers();
         self.flush();
+        self.deliveries.clear();
         self.arm_again(fired);
         self.stats.hand_over();
         let connections = &self.inbox.connections;

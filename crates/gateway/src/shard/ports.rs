@@ -14,8 +14,9 @@ use parlance_core::{
 };
 use parlance_protocol::ConversationId;
 use parlance_telemetry::Metrics;
+use parlance_traces::Traces;
 
-use super::RoomKey;
+use super::{RoomKey, spans};
 
 type Waiting = Pin<Box<dyn Future<Output = (RoomKey, Answer)>>>;
 
@@ -29,14 +30,16 @@ pub(super) enum Answer {
 pub(super) struct Ports<H, V> {
     pub(super) handle: H,
     verifier: Arc<V>,
+    pub(super) traces: Traces,
     waiting: FuturesUnordered<Waiting>,
 }
 
 impl<H: Log + History + Bus + Presence + Receipts + Opening, V: Verifier> Ports<H, V> {
-    pub(super) fn new(handle: H, verifier: Arc<V>) -> Self {
+    pub(super) fn new(handle: H, verifier: Arc<V>, traces: Traces) -> Self {
         Self {
             handle,
             verifier,
+            traces,
             waiting: FuturesUnordered::new(),
         }
     }
@@ -59,13 +62,17 @@ impl<H: Log + History + Bus + Presence + Receipts + Opening, V: Verifier> Ports<
         metrics: &Metrics,
     ) {
         match request {
-            Request::Append(draft) => {
+            Request::Append(mut draft) => {
                 let begun = Instant::now();
                 let duration = metrics.append_duration.clone();
+                let span = spans::append(&self.traces, conversation, &mut draft);
                 let append = self.handle.append(conversation, draft);
                 self.wait(room, ticket, async move {
                     let appended = append.await;
                     duration.record(begun.elapsed());
+                    if let Some(span) = span {
+                        spans::appended(span, &appended);
+                    }
                     Reply::Append(appended)
                 });
             }

@@ -6,8 +6,9 @@ use std::{net::TcpStream, sync::Arc};
 use parlance_core::room::Room;
 use parlance_core::{
     clock::Mono,
-    ports::{Backend, Bus, Heard, Presence, Receipts, Verifier},
-    room::{Context, Effect, MemberKey},
+    entry::Entry,
+    ports::{Appended, Backend, Bus, Heard, Presence, Receipts, Verifier},
+    room::{Context, Effect, MemberKey, Reply},
 };
 use parlance_protocol::ConversationId;
 
@@ -17,6 +18,7 @@ use super::{
     ConnKey, RoomKey, SOON_MS, Shard,
     conn::{Conn, Place},
     ports::Answer,
+    spans,
     timers::{Armed, Due},
 };
 use crate::handover::Handover;
@@ -236,10 +238,26 @@ impl<B: Backend, V: Verifier> Shard<B, V> {
 
     pub(super) fn answered(&mut self, room: RoomKey, answer: Answer) {
         self.rooms[room.index()].waits_for -= 1;
+        if let Answer::Reply(_, Reply::Append(Ok(Appended::New(entry)))) = &answer {
+            self.trace_delivery(room, entry);
+        }
         self.with(room, |room, cx| match answer {
             Answer::Opened(opened) => room.on_opened(opened, cx),
             Answer::Reply(ticket, reply) => room.on_reply(ticket, reply, cx),
         });
+    }
+
+    /// Begins the span of a delivery, unless the event is told already: what this shard appends is
+    /// heard and answered.
+    fn trace_delivery(&mut self, room: RoomKey, entry: &Entry) {
+        let seats = &self.rooms[room.index()];
+        if entry.position <= seats.room.head() {
+            return;
+        }
+        let members = || seats.conns.iter().flatten().count();
+        let conversation = seats.room.conversation();
+        let span = spans::deliver(&self.ports.traces, conversation, entry, members);
+        self.deliveries.extend(span);
     }
 
     /// A piece of the feed. What comes for a room that was dropped is of no interest.
@@ -250,6 +268,9 @@ impl<B: Backend, V: Verifier> Shard<B, V> {
             return;
         };
         if let Some(room) = self.by_conversation.get(&conversation).copied() {
+            if let Heard::Entry(entry) = &heard {
+                self.trace_delivery(room, entry);
+            }
             self.with(room, |room, cx| room.on_heard(heard, cx));
         }
     }

@@ -26,6 +26,7 @@ use parlance_gateway::{
 };
 use parlance_protocol::{ConversationId, UnixMicros, UserId};
 use parlance_testkit::client::Client;
+use parlance_traces::Traces;
 use tempfile::TempDir;
 use tokio::{
     net::TcpStream,
@@ -82,7 +83,15 @@ impl House {
         let two = NonZeroUsize::new(2).unwrap();
         let verifier = Arc::new(NoToken);
         Self {
-            shards: spawn_shards(two, &backend, &verifier, &Arc::new(settings), clock).unwrap(),
+            shards: spawn_shards(
+                two,
+                &backend,
+                &verifier,
+                &Arc::new(settings),
+                clock,
+                &Traces::off(),
+            )
+            .unwrap(),
             clock,
             listener: TcpListener::bind("127.0.0.1:0").unwrap(),
             connections: AtomicU64::new(0),

@@ -9,6 +9,7 @@
 //! because those lose the line, stop at the first error, or print the line of a secret.
 
 mod checks;
+mod collector_url;
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzz;
 mod layers;

@@ -6,6 +6,7 @@ use parlance_auth::{Algorithm, AuthConfig, HmacSecret};
 use serde_json::Value;
 
 use super::{
+    collector_url::CollectorUrl,
     layers::Layers,
     redis_urls::RedisUrls,
     store::{Keyspace, Password, StoreNode},
@@ -316,6 +317,20 @@ settings! {
         meaning: "not checked",
         example: "60s",
     };
+
+    /// Where spans of traced actions are sent: the URL of a collector that takes OTLP over HTTP.
+    /// Headers, timeouts and the names of the process are told by the usual `OTEL_` variables.
+    traces_endpoint: Option<CollectorUrl> = "traces.endpoint", Unset {
+        meaning: "nothing is traced, whatever clients ask for",
+        example: "http://otel-collector:4318/v1/traces",
+    };
+
+    /// Of the actions that come without a `traceparent`, one in so many is traced. 0: none.
+    /// With one, its sampled flag decides.
+    traces_one_in: Whole<0, 1_000_000_000> = "traces.one_in", Default("100");
+
+    /// How many traces may begin on a node per second, whatever clients ask for.
+    traces_per_second: Whole<1, 1_000_000> = "traces.per_second", Default("100");
 }
 
 impl Config {

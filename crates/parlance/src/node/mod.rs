@@ -20,6 +20,7 @@ use parlance_core::{
 use parlance_gateway::{
     HealthCheck, Hooks, Leave, PageHandler, Running, clock::Clock, shard::spawn_shards,
 };
+use parlance_traces::Traces;
 use tokio::runtime::Runtime;
 
 pub(crate) use self::{chores::tidy, signals::Signals, wiring::bind};
@@ -43,6 +44,7 @@ pub(crate) struct Parts<B> {
     pub(crate) leave: Option<Leave>,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) recorder: Recorder,
+    pub(crate) traces: Traces,
 }
 
 /// Which web pages may connect.
@@ -80,12 +82,14 @@ async fn live<B: Backend>(
 ) -> Result<(), Failure> {
     let mut signals = Signals::listen().map_err(|error| Failure::new(Exit::Fault, error))?;
     let chores = chores::start(&parts.keyring, &parts.recorder);
+    let traces = parts.traces.clone();
     let running = start(parts)?;
     serving(running.local_addr(), running.admin_addr())?;
     let signal = signals.next().await;
     tracing::info!(signal, "draining; a second signal ends at once");
     running.shutdown(signals.again()).await;
     drop(chores);
+    traces.finish();
     tracing::info!("ended");
     Ok(())
 }
@@ -96,7 +100,14 @@ fn start<B: Backend>(parts: Parts<B>) -> Result<Running, Failure> {
     let config = wiring::gateway(&parts.config, parts.pages);
     let listeners = wiring::listeners(&parts.config)?;
     let room = Arc::new(config.room.clone());
-    let shards = spawn_shards(config.shards, &parts.backend, &parts.keyring, &room, clock);
+    let shards = spawn_shards(
+        config.shards,
+        &parts.backend,
+        &parts.keyring,
+        &room,
+        clock,
+        &parts.traces,
+    );
     let shards = shards.context("cannot start the shards");
     let shards = shards.map_err(|error| Failure::new(Exit::Unavailable, error))?;
     let verifier: Arc<dyn Verifier> = parts.keyring;

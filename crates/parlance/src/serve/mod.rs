@@ -16,7 +16,7 @@ use crate::{
     cli::{Global, Serve},
     commands::load,
     config::{Config, Purpose},
-    demo,
+    demo, deployment,
     failure::{Exit, Failure},
     logging::{self, Speaker},
     node::{self, Pages, Parts},
@@ -40,6 +40,7 @@ pub(crate) fn run(global: &Global, serve: Serve) -> Result<(), Failure> {
     logging::start(global, Speaker::Server);
     let data_dir = data_dir(&config, serve.dev);
     let recorder = node::recorder()?;
+    let traces = deployment::traces(&config, "parlance-serve")?;
     let backend = Arc::new(open(&data_dir, config.log_sync)?);
     let dev_secret = serve.dev.then(|| dev_secret(&data_dir)).transpose()?;
     let keyring = node::keyring(auth(&config, dev_secret.as_ref()))?;
@@ -58,6 +59,7 @@ pub(crate) fn run(global: &Global, serve: Serve) -> Result<(), Failure> {
         leave: None,
         keyring: Arc::new(keyring),
         recorder,
+        traces,
     };
     node::run(parts, |listen, admin| {
         say_serving(listen, admin, &data_dir);

@@ -321,6 +321,7 @@ pub(crate) fn message(of: &str, sender: &str, id: u64, content: &str) -> Piece {
                 event: Event::Message {
                     content: content.into(),
                 },
+                trace: None,
             },
             count: position.id.n(),
             revisions: Vec::new(),

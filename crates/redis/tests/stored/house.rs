@@ -81,6 +81,7 @@ impl House {
             event,
             at: UnixMicros(now()),
             restores: None,
+            trace: None,
         };
         again_until_done(async || self.handle.append(&room(), draft.clone()).await).await
     }
@@ -108,6 +109,7 @@ impl House {
                 },
                 at: UnixMicros(now()),
                 restores: None,
+                trace: None,
             };
             match self.handle.append(&room(), draft).await {
                 Ok(_) => sent += 1,

@@ -61,6 +61,7 @@ async fn what_was_restored_by_its_place_is_restored_once_for_ever() {
         },
         at: UnixMicros(now()),
         restores: Some(at(2, 0)),
+        trace: None,
     };
     let restore = async || house.handle.append(&room(), restored.clone()).await;
     let first = again_until_done(restore).await;

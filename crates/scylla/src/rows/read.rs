@@ -153,6 +153,7 @@ impl Body<'_> {
                 sender: senders.get(self.sender.ok_or_else(|| missing("sender"))?)?,
                 local_id,
                 event,
+                trace: None,
             },
             count: number("count", self.count)?,
             revisions: Vec::new(),

@@ -48,6 +48,7 @@ pub(crate) fn message(n: u64, content: &str) -> StoredEvent {
             event: Event::Message {
                 content: content.into(),
             },
+            trace: None,
         },
         count: n,
         revisions: Vec::new(),

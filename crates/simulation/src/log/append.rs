@@ -232,6 +232,7 @@ fn next_entry(meta: &mut Meta, offer: &Offer) -> Entry {
         sender: offer.sender.clone(),
         local_id: offer.local_id.clone(),
         event: offer.event.clone(),
+        trace: None,
     }
 }
 

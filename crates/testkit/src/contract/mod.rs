@@ -148,6 +148,7 @@ fn draft(sender: &str, local_id: Option<&str>, event: Event) -> Draft {
         event,
         at: UnixMicros(1_000_000),
         restores: None,
+        trace: None,
     }
 }
 

@@ -139,6 +139,7 @@ impl Chain {
                 }),
                 local_id: local_id.ok().filter(|_| self.count.is_multiple_of(2)),
                 event,
+                trace: None,
             },
             count: self.count,
             revisions: Vec::new(),

@@ -66,6 +66,13 @@ impl Setup {
         self
     }
 
+    /// Sets a variable of the environment that is none of parlance's own.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// A gateway on this Redis: one URL, or several independent ones with commas between them.
     #[must_use]
     pub fn gateway(mut self, redis_url: &str) -> Self {

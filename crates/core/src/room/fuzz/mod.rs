@@ -394,6 +394,7 @@ impl World {
             event,
             at: self.now.wall,
             restores: None,
+            trace: None,
         };
         self.append(draft, false);
     }
