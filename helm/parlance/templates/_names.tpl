@@ -76,12 +76,40 @@ annotations:
 {{- if not .Values.dev.store.enabled }}true{{ end -}}
 {{- end -}}
 
-{{- define "parlance.terminationGraceSeconds" -}}
-{{- $drain := .Values.drain -}}
-{{- $needed := int (add $drain.preStopSeconds $drain.windowSeconds $drain.graceSeconds $drain.marginSeconds) -}}
-{{- if kindIs "invalid" $drain.terminationGracePeriodSeconds -}}
-{{- $needed -}}
-{{- else -}}
-{{- int $drain.terminationGracePeriodSeconds -}}
+{{/* After so long a gateway that was told to leave is gone. Mostly it is much sooner. */}}
+{{- define "parlance.drainSeconds" -}}
+{{- with .Values.drain -}}
+{{- int (add .preStopSeconds .windowSeconds .graceSeconds .marginSeconds) -}}
 {{- end -}}
+{{- end -}}
+
+{{- define "parlance.terminationGraceSeconds" -}}
+{{- with .Values.drain -}}
+{{- if kindIs "invalid" .terminationGracePeriodSeconds -}}
+{{- include "parlance.drainSeconds" $ -}}
+{{- else -}}
+{{- int .terminationGracePeriodSeconds -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+Kubernetes tells the next gateway to leave when a new one was ready for so long, whether the one before
+has ended or not. With less than a drain, several would send clients away at a time, and to each other.
+*/}}
+{{- define "parlance.gatewayMinReadySeconds" -}}
+{{- if kindIs "invalid" .Values.gateway.minReadySeconds -}}
+{{- include "parlance.drainSeconds" . -}}
+{{- else -}}
+{{- int .Values.gateway.minReadySeconds -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+When a rollout that does not go on counts as failed: the ten minutes that Kubernetes has for it, besides
+the time for which a new pod is only watched. It refuses a deadline that is not longer than that.
+*/}}
+{{- define "parlance.rollout" -}}
+minReadySeconds: {{ .minReadySeconds }}
+progressDeadlineSeconds: {{ add .minReadySeconds 600 }}
 {{- end -}}

@@ -111,10 +111,9 @@ errors are told at once. Called by the gateway's Deployment, which is always the
 {{- end -}}
 
 {{- define "parlance.errors.drain" -}}
-{{- $drain := .Values.drain -}}
 {{- $errors := list -}}
 {{- $given := int (include "parlance.terminationGraceSeconds" .) -}}
-{{- $needed := int (add $drain.preStopSeconds $drain.windowSeconds $drain.graceSeconds $drain.marginSeconds) -}}
+{{- $needed := int (include "parlance.drainSeconds" .) -}}
 {{- if lt $given $needed -}}
 {{- $errors = append $errors (printf "drain.terminationGracePeriodSeconds is %d, but preStopSeconds, windowSeconds, graceSeconds and marginSeconds of drain are %d together: clients would be cut off; give it as much, or leave it empty" $given $needed) -}}
 {{- end -}}
