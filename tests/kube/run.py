@@ -42,8 +42,6 @@ RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("e
 SECRETS = {"auth": "hmac-secret", "redis": "urls", "store": "password"}
 # What is in every namespace, whoever is installed there.
 ALWAYS_THERE = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
-# The oldest Kubernetes that the chart supports knows no other name for it.
-TOLERATED = ['spec.trafficDistribution: "PreferClose" is deprecated']
 # Kept on purpose for an hour: they tell what happened.
 NOT_LISTED = {"events", "events.events.k8s.io"}
 
@@ -259,8 +257,7 @@ def server_judges(release, manifests, **options):
 
 
 def warnings_of(answer):
-    said = [line for line in answer.err.splitlines() if line.startswith("Warning:")]
-    return [warning for warning in said if not any(word in warning for word in TOLERATED)]
+    return [line for line in answer.err.splitlines() if line.startswith("Warning:")]
 
 
 # === installing ===

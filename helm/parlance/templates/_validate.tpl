@@ -129,6 +129,9 @@ errors are told at once. Called by the gateway's Deployment, which is always the
 {{- if and $values.ingress.enabled (not $values.ingress.hosts) -}}
 {{- $errors = append $errors "ingress.enabled needs a name to answer to: give one by ingress.hosts" -}}
 {{- end -}}
+{{- if and (eq $values.service.trafficDistribution "PreferSameNode") (not (include "parlance.knowsSameZone" .)) -}}
+{{- $errors = append $errors (printf "service.trafficDistribution is PreferSameNode, which Kubernetes takes from 1.34 on, and this is %s: use PreferSameZone, or leave it empty" .Capabilities.KubeVersion.Version) -}}
+{{- end -}}
 {{- if and $values.monitoring.serviceMonitor.enabled $values.monitoring.podMonitor.enabled -}}
 {{- $errors = append $errors "monitoring.serviceMonitor and monitoring.podMonitor would scrape everything twice: switch one off" -}}
 {{- end -}}
