@@ -215,13 +215,30 @@ OPERATORS = {
         graph("Builds", "Processes of each version. More than one line is a deployment that is under way.", "short",
               [("{{version}} {{revision}}", f"count by (version, revision) (parlance_build_info{{{PROCESS}}})")]),
     ],
-    "Drains": [
+    "Drains and rebalances": [
         graph("Left on leaving gateways", "Members that a leaving gateway still has.", "short",
               [("{{instance}}", f"parlance_connections{{{PROCESS}}} * parlance_draining")]),
-        graph("Sent away", "Connections closed with 1012 because their gateway leaves.", "ops",
-              [("{{instance}}", rate("parlance_closes_total", 'code="1012",initiator="server"', "instance", PROCESS))]),
+        graph("Sent away", "Members that were asked to go, and those that were closed, because their gateway leaves or has "
+              "more than its share. One that was asked and did not go counts twice.", "ops",
+              [("{{reason}}, {{how}}", rate("parlance_sent_away_total", by="reason, how", of=PROCESS))], stacked=True),
+        graph("Sent away by gateway", "The same, by who sent them.", "ops",
+              [("{{instance}}, {{reason}}", rate("parlance_sent_away_total", by="instance, reason", of=PROCESS))]),
         graph("Taken in", "Clients that become members on each gateway.", "ops",
               [("{{instance}}", rate("parlance_accepts_total", 'outcome="joined"', "instance", PROCESS))]),
+        graph("Budget", "Members that each gateway was granted to send away, and what it was told that the others take. The "
+              "latter stays as it was at its last question.", "ops",
+              [("{{instance}} granted", rate("parlance_away_granted_total", by="instance", of=PROCESS)),
+               ("{{instance}} may", per_process("max", "parlance_away_rate"))]),
+        graph("Closed with 1012", "Connections that were told to come back elsewhere, by who closed them.", "ops",
+              [("{{instance}}", rate("parlance_closes_total", 'code="1012",initiator="server"', "instance", PROCESS))]),
+        graph("Share", "Connections of each gateway over the mean that it knows. Above 1.15 it sends some away.", "none",
+              [("{{instance}}", f"parlance_connections{{{PROCESS}}} / (parlance_mean_connections > 0)")]),
+        graph("Rebalances", "1 while a gateway sends members away because it has more than its share.", "short",
+              [("{{instance}}", per_process("max", "parlance_shedding"))], most=1),
+        graph("Gateways seen", "Ready gateways as each one sees them, itself included, and as there are. 0 while it is not "
+              "ready itself, and without Redis.", "short",
+              [("{{instance}}", per_process("max", "parlance_ready_gateways")),
+               ("there are", f"sum (parlance_ready{{{DEPLOYMENT}}} and parlance_connections)")]),
     ],
     "Redis": [
         graph("Masters", "Masters that each process has to reach, and those whose last probe was heard in time.", "short",

@@ -32,6 +32,14 @@ GATEWAYS = f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component=ga
 PERSISTERS = f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component=persister"
 # Of the values.
 REPLICAS = 4
+SCALED = (
+    "--set",
+    "gateway.autoscaling.enabled=true",
+    "--set",
+    f"gateway.autoscaling.minReplicas={REPLICAS + 1}",
+    "--set",
+    f"gateway.autoscaling.maxReplicas={REPLICAS + 2}",
+)
 # Ends what hangs. Nothing is judged by how long it takes.
 SECONDS = 180
 # A rollout that cannot succeed is given up after this.
@@ -42,8 +50,6 @@ RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("e
 SECRETS = {"auth": "hmac-secret", "redis": "urls", "store": "password"}
 # What is in every namespace, whoever is installed there.
 ALWAYS_THERE = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
-# The oldest Kubernetes that the chart supports knows no other name for it.
-TOLERATED = ['spec.trafficDistribution: "PreferClose" is deprecated']
 # Kept on purpose for an hour: they tell what happened.
 NOT_LISTED = {"events", "events.events.k8s.io"}
 
@@ -259,8 +265,7 @@ def server_judges(release, manifests, **options):
 
 
 def warnings_of(answer):
-    said = [line for line in answer.err.splitlines() if line.startswith("Warning:")]
-    return [warning for warning in said if not any(word in warning for word in TOLERATED)]
+    return [line for line in answer.err.splitlines() if line.startswith("Warning:")]
 
 
 # === installing ===
@@ -476,49 +481,83 @@ def drain(release, host):
 
 
 def an_autoscaler_takes_over(release):
-    """It has no metrics here, but scales to its least number without any.
-
-    What Helm alone has set is unset when the chart says it no more, and then there is one gateway until
-    the autoscaler sees it. So somebody else says the number, too, as docs/kubernetes.md has it.
-    """
-    least = REPLICAS + 1
-    name = release.deployment(GATEWAYS)["metadata"]["name"]
-    replicas = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name},
-        "spec": {"replicas": REPLICAS},
-    }
+    """It has no metrics here, but scales to its least number without any."""
     with never_fewer_than(release, REPLICAS):
-        # Not a whole Deployment, which is the point.
-        release.kubectl(
-            "apply",
-            "--server-side",
-            "--field-manager=handover",
-            "--validate=false",
-            "--filename",
-            "-",
-            feed=json.dumps(replicas),
-        )
-        release.upgrade(
-            "--set", "gateway.autoscaling.enabled=true", "--set", f"gateway.autoscaling.minReplicas={least}"
-        )
+        release.upgrade(*SCALED)
         release.cluster.wait("the autoscaler can scale", lambda: condition(release, "AbleToScale") == "True")
-        release.all_available(GATEWAYS, least)
+        release.all_available(GATEWAYS, REPLICAS + 1)
 
 
 def what_the_autoscaler_chose_outlasts_an_upgrade(release):
-    least = REPLICAS + 1
-    with never_fewer_than(release, least):
-        release.upgrade(
-            "--set",
-            "gateway.autoscaling.enabled=true",
-            "--set",
-            f"gateway.autoscaling.minReplicas={least}",
-            "--set",
-            "config.limits.connections_per_user=9",
-        )
-    release.all_available(GATEWAYS, least)
+    name = release.deployment(GATEWAYS)["metadata"]["name"]
+    release.kubectl("scale", "deployment", name, f"--replicas={REPLICAS + 3}")
+    # More than it may have: so it is the autoscaler that sets the number.
+    release.all_available(GATEWAYS, REPLICAS + 2)
+    with never_fewer_than(release, REPLICAS + 2):
+        release.upgrade(*SCALED, "--set", "config.limits.connections_per_user=9")
+    release.all_available(GATEWAYS, REPLICAS + 2)
+
+
+def the_autoscaler_is_switched_off(release):
+    """The number is the autoscaler's until it is taken from it."""
+    refused = release.upgrade(fails=True)
+    assert "conflict" in refused.err and ".spec.replicas" in refused.err, refused.err
+    release.upgrade("--force-conflicts")
+    release.all_available(GATEWAYS, REPLICAS)
+
+
+def so_it_is_where_helm_patches_by_itself(release):
+    """As Helm 3 always does. It goes by what it said last, and unsets a number that it says no more."""
+    patched = Release(release.cluster, release.helm_program, "patched")
+    patched.create_namespace()
+    patched.helm(
+        "install",
+        RELEASE,
+        CHART,
+        "--values",
+        VALUES,
+        "--server-side=false",
+        "--wait",
+        "--timeout",
+        f"{SECONDS}s",
+        seconds=SECONDS,
+    )
+    an_autoscaler_takes_over(patched)
+    what_the_autoscaler_chose_outlasts_an_upgrade(patched)
+    patched.helm("uninstall", RELEASE, "--wait", "--timeout", f"{SECONDS}s", seconds=SECONDS)
+
+
+def so_it_is_where_the_chart_is_only_rendered(release):
+    """As by tools for GitOps, which know of no cluster. Somebody else says the number, as docs/kubernetes.md has it."""
+    rendered = Release(release.cluster, release.helm_program, "rendered")
+    rendered.create_namespace()
+    parts = ("serviceaccount", "configmap", "gateway-deployment")
+    apply_rendered(rendered, parts)
+    rendered.all_available(GATEWAYS, REPLICAS)
+    with never_fewer_than(rendered, REPLICAS):
+        replicas = {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": rendered.deployment(GATEWAYS)["metadata"]["name"]},
+            "spec": {"replicas": REPLICAS},
+        }
+        # Not a whole Deployment, which is the point.
+        apply_as(rendered, "handover", json.dumps(replicas), "--validate=false")
+        apply_rendered(rendered, (*parts, "autoscaling"), *SCALED)
+        rendered.all_available(GATEWAYS, REPLICAS + 1)
+    rendered.kubectl("delete", "horizontalpodautoscaler,deployment", "--all")
+
+
+def apply_rendered(release, parts, *settings):
+    shown = [f"--show-only=templates/{part}.yaml" for part in parts]
+    manifests = release.helm("template", RELEASE, CHART, "--values", VALUES, *settings, *shown).out
+    apply_as(release, "renderer", manifests)
+
+
+def apply_as(release, manager, manifests, *options):
+    release.kubectl(
+        "apply", "--server-side", f"--field-manager={manager}", *options, "--filename", "-", feed=manifests
+    )
 
 
 def condition(release, kind):
@@ -594,6 +633,9 @@ STEPS = [
     a_second_gateway_is_not_evicted_while_one_is_missing,
     an_autoscaler_takes_over,
     what_the_autoscaler_chose_outlasts_an_upgrade,
+    the_autoscaler_is_switched_off,
+    so_it_is_where_helm_patches_by_itself,
+    so_it_is_where_the_chart_is_only_rendered,
     it_is_removed_without_a_trace,
     the_trial_with_its_own_servers_comes_and_goes,
 ]

@@ -3,7 +3,8 @@
 //
 //	chartcheck objects < RENDERED     the restricted profile, and how objects belong together
 //	chartcheck settings BIN < RENDERED    whether parlance itself accepts the settings of each pod
-//	chartcheck copies FILE… < RENDERED    whether rules (.yaml) and dashboards (.json) are rendered as they are
+//	chartcheck copies URL FILE… < RENDERED    whether rules (.yaml) and dashboards (.json) are rendered as they
+//	                                  are, with the URL before the addresses of the runbook
 //	chartcheck schemas DIR CRD…       writes JSON schemas of custom resources for kubeconform
 //
 // It exits with 1 and a line for each fault. Shapes of objects are left to kubeconform, single templates
@@ -44,17 +45,17 @@ func run(args []string) ([]string, error) {
 			return nil, err
 		}
 		return settingFaults(release, args[1])
-	case len(args) > 0 && args[0] == "copies":
+	case len(args) > 1 && args[0] == "copies":
 		release, err := readRelease(os.Stdin)
 		if err != nil {
 			return nil, err
 		}
-		rules, dashboards := split(args[1:])
-		return copyFaults(release, rules, dashboards)
+		rules, dashboards := split(args[2:])
+		return copyFaults(release, args[1], rules, dashboards)
 	case len(args) > 2 && args[0] == "schemas":
 		return nil, writeSchemas(args[1], args[2:])
 	}
-	return nil, fmt.Errorf("usage: chartcheck objects | settings BIN | copies FILE… | schemas DIR CRD…")
+	return nil, fmt.Errorf("usage: chartcheck objects | settings BIN | copies URL FILE… | schemas DIR CRD…")
 }
 
 // split tells rules from dashboards.

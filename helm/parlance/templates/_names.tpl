@@ -75,13 +75,3 @@ annotations:
 {{- define "parlance.migratesBefore" -}}
 {{- if not .Values.dev.store.enabled }}true{{ end -}}
 {{- end -}}
-
-{{- define "parlance.terminationGraceSeconds" -}}
-{{- $drain := .Values.drain -}}
-{{- $needed := int (add $drain.preStopSeconds $drain.windowSeconds $drain.graceSeconds $drain.marginSeconds) -}}
-{{- if kindIs "invalid" $drain.terminationGracePeriodSeconds -}}
-{{- $needed -}}
-{{- else -}}
-{{- int $drain.terminationGracePeriodSeconds -}}
-{{- end -}}
-{{- end -}}

@@ -1,3 +1,21 @@
+{{/*
+PreferSameZone is the name that PreferClose has since Kubernetes 1.34, where the old one is deprecated; those
+before it know the old one alone. The two mean the same.
+*/}}
+{{- define "parlance.trafficDistribution" -}}
+{{- $wanted := .Values.service.trafficDistribution -}}
+{{- if and (eq $wanted "PreferSameZone") (not (include "parlance.knowsSameZone" .)) -}}
+PreferClose
+{{- else -}}
+{{- $wanted -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A string that is not empty when Kubernetes takes PreferSameZone and PreferSameNode. */}}
+{{- define "parlance.knowsSameZone" -}}
+{{- if semverCompare ">=1.34.0-0" .Capabilities.KubeVersion.Version }}true{{ end -}}
+{{- end -}}
+
 {{/* Rules of NetworkPolicies. */}}
 
 {{- define "parlance.egressDns" -}}

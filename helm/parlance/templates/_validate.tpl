@@ -111,10 +111,9 @@ errors are told at once. Called by the gateway's Deployment, which is always the
 {{- end -}}
 
 {{- define "parlance.errors.drain" -}}
-{{- $drain := .Values.drain -}}
 {{- $errors := list -}}
 {{- $given := int (include "parlance.terminationGraceSeconds" .) -}}
-{{- $needed := int (add $drain.preStopSeconds $drain.windowSeconds $drain.graceSeconds $drain.marginSeconds) -}}
+{{- $needed := int (include "parlance.drainSeconds" .) -}}
 {{- if lt $given $needed -}}
 {{- $errors = append $errors (printf "drain.terminationGracePeriodSeconds is %d, but preStopSeconds, windowSeconds, graceSeconds and marginSeconds of drain are %d together: clients would be cut off; give it as much, or leave it empty" $given $needed) -}}
 {{- end -}}
@@ -129,6 +128,9 @@ errors are told at once. Called by the gateway's Deployment, which is always the
 {{- end -}}
 {{- if and $values.ingress.enabled (not $values.ingress.hosts) -}}
 {{- $errors = append $errors "ingress.enabled needs a name to answer to: give one by ingress.hosts" -}}
+{{- end -}}
+{{- if and (eq $values.service.trafficDistribution "PreferSameNode") (not (include "parlance.knowsSameZone" .)) -}}
+{{- $errors = append $errors (printf "service.trafficDistribution is PreferSameNode, which Kubernetes takes from 1.34 on, and this is %s: use PreferSameZone, or leave it empty" .Capabilities.KubeVersion.Version) -}}
 {{- end -}}
 {{- if and $values.monitoring.serviceMonitor.enabled $values.monitoring.podMonitor.enabled -}}
 {{- $errors = append $errors "monitoring.serviceMonitor and monitoring.podMonitor would scrape everything twice: switch one off" -}}

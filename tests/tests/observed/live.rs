@@ -1,7 +1,11 @@
 //! A real Prometheus that scrapes two gateways and a persister, on a real Redis and a real store, while
-//! clients talk.
+//! clients talk; and one that scrapes gateways which belong together and cannot know it.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use parlance_testkit::{
     client::Client,
@@ -13,6 +17,7 @@ use parlance_testkit::{
     server::Parlance,
 };
 use serde_json::json;
+use tokio::time::interval;
 
 use crate::{
     given::{Query, answered_while_all_is_well},
@@ -21,6 +26,7 @@ use crate::{
 
 const GATEWAYS: usize = 2;
 const SAID: usize = 3;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
 /// Ended in the order of the fields.
 struct Deployment {
@@ -117,5 +123,25 @@ async fn every_query_is_answered_while_a_real_deployment_is_scraped() {
     assert_eq!(firing, Ok(vec![]), "alerts fire while all is well");
     for admin in gateways.into_iter().chain([persister]) {
         promtool(&["check", "metrics"], &scrape(admin));
+    }
+}
+
+/// Their members do not hear each other. The alert fires after minutes; what it asks for is there at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn gateways_of_one_deployment_on_different_redis_are_found_out() {
+    let redis = [Redis::start(), Redis::start()];
+    let start = |redis: &Redis| unlimited().gateway(&redis.url()).start();
+    let gateways = redis.each_ref().map(start);
+    let prometheus = Prometheus::start(&gateways.each_ref().map(Parlance::admin_address), &[]);
+    let seen = "count by (alertname) (ALERTS{alertname=\"ParlanceGatewaysUnseen\"})";
+    let give_up = Instant::now() + 3 * DEADLINE;
+    let mut looks = interval(BETWEEN_LOOKS);
+    loop {
+        looks.tick().await;
+        let answer = prometheus.ask(seen).expect("the query is one");
+        if answer == [gateways.len() as f64] {
+            break;
+        }
+        assert!(Instant::now() < give_up, "of two gateways: {answer:?}");
     }
 }
