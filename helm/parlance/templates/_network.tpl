@@ -54,6 +54,13 @@ PreferClose
 {{- end -}}
 {{- end -}}
 
+{{/* Nothing where nothing is traced. */}}
+{{- define "parlance.egressTraces" -}}
+{{- if dig "traces" "endpoint" "" .Values.config -}}
+{{- include "parlance.egressTo" .Values.networkPolicy.traces -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "parlance.egressToDev" -}}
 - ports:
     - port: {{ .port }}
