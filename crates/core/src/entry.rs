@@ -75,9 +75,9 @@ pub struct Entry {
     pub local_id: Option<LocalId>,
     /// What happened.
     pub event: Event,
-    /// The trace in which this was appended, where it came from if that is recorded. Not stored, and
-    /// not of those whom history shows.
-    pub trace: Option<TraceParent>,
+    /// The trace in which this was appended, if that is recorded. Not stored. In a box, because rooms
+    /// keep many entries and few are traced.
+    pub trace: Option<Box<TraceParent>>,
 }
 
 /// A message as it is shown at present: the entry with its edits and delete applied.

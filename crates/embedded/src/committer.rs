@@ -375,7 +375,7 @@ fn place(before: Tail, draft: &Draft) -> Result<(Arc<Entry>, Tail), Unavailable>
         sender: draft.sender.clone(),
         local_id: draft.local_id.clone(),
         event: draft.event.clone(),
-        trace: draft.trace,
+        trace: draft.trace.map(Box::new),
     };
     Ok((Arc::new(entry), tail))
 }

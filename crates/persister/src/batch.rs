@@ -134,8 +134,8 @@ impl Grouped {
         for share in &self.shares {
             let events = share.chapters.iter().flat_map(|chapter| &chapter.events);
             for StoredEvent { entry, .. } in events {
-                let span = entry.trace;
-                let span = span.and_then(|cause| traces.store(&share.conversation, cause));
+                let cause = entry.trace.as_deref();
+                let span = cause.and_then(|cause| traces.store(&share.conversation, *cause));
                 spans.extend(span.map(|mut span| {
                     span.set_position(entry.position);
                     span.set_batch(self.events());

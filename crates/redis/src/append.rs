@@ -236,7 +236,7 @@ fn body(draft: &Draft) -> String {
         &draft.sender,
         local_id,
         lost_from,
-        draft.trace,
+        draft.trace.as_ref(),
         &draft.event,
     )
 }
@@ -372,7 +372,7 @@ fn appended<S: Store>(
                 sender: draft.sender.clone(),
                 local_id: draft.local_id.clone(),
                 event: draft.event.clone(),
-                trace: draft.trace,
+                trace: draft.trace.map(Box::new),
             }))))
         }
         Some(("D", answer)) => {

@@ -106,7 +106,7 @@ pub(crate) fn body(
     sender: &UserId,
     local_id: Option<&LocalId>,
     lost_from: Option<Position>,
-    trace: Option<TraceParent>,
+    trace: Option<&TraceParent>,
     event: &Event,
 ) -> String {
     let (m, e, d) = match event {
@@ -139,7 +139,7 @@ pub(crate) fn event_text(entry: &Entry, count: u64) -> String {
         &entry.sender,
         entry.local_id.as_ref(),
         None,
-        entry.trace,
+        entry.trace.as_deref(),
         &entry.event,
     );
     format!("{} {} {ordinal} {count} {body}", stream_id(*prev), t.0)
@@ -250,7 +250,7 @@ enum Said {
         sender: UserId,
         local_id: Option<LocalId>,
         lost_from: Option<Position>,
-        trace: Option<TraceParent>,
+        trace: Option<Box<TraceParent>>,
         event: Event,
     },
     Mark(u32),
@@ -280,7 +280,11 @@ fn said(body: &str) -> Result<Said, Garbled> {
         sender: UserId::new(&body.s).map_err(|_| garbled("a sender"))?,
         local_id: local_id.map_err(|_| garbled("a local_id"))?,
         lost_from: body.r.as_deref().map(position).transpose()?,
-        trace: body.tp.as_deref().and_then(TraceParent::parse),
+        trace: body
+            .tp
+            .as_deref()
+            .and_then(TraceParent::parse)
+            .map(Box::new),
         event,
     })
 }
@@ -478,9 +482,10 @@ mod tests {
         MessageId::new(n).unwrap()
     }
 
-    fn any_trace() -> impl Strategy<Value = Option<TraceParent>> {
-        any::<([u8; 16], [u8; 8], bool)>()
-            .prop_map(|(trace, span, is_sampled)| TraceParent::new(trace, span, is_sampled))
+    fn any_trace() -> impl Strategy<Value = Option<Box<TraceParent>>> {
+        any::<([u8; 16], [u8; 8], bool)>().prop_map(|(trace, span, is_sampled)| {
+            TraceParent::new(trace, span, is_sampled).map(Box::new)
+        })
     }
 
     fn any_event() -> impl Strategy<Value = Event> {
@@ -551,7 +556,7 @@ mod tests {
             let sender = UserId::new(&sender).unwrap();
             let local_id = local_id.map(|name| LocalId::new(&name).unwrap());
             let lost_from = (k > 5).then_some(Position { id: id(n), k });
-            let body = body(&sender, local_id.as_ref(), lost_from, trace, &event);
+            let body = body(&sender, local_id.as_ref(), lost_from, trace.as_deref(), &event);
             prop_assert!(!body.contains('\n'));
             let position = Position { id: id(n), k };
             let text = format!("{} 7-1 123 5 6 {body}", stream_id(position));

@@ -90,7 +90,7 @@ impl Truth {
             sender: draft.sender,
             local_id: draft.local_id,
             event: draft.event,
-            trace: draft.trace,
+            trace: draft.trace.map(Box::new),
         });
         self.entries.push(entry.clone());
         let before = self.ever.insert(position, entry.clone());

@@ -46,7 +46,7 @@ pub(super) fn deliver(
     entry: &Entry,
     members: impl FnOnce() -> usize,
 ) -> Option<Span> {
-    let cause = entry.trace?;
+    let cause = *entry.trace.as_deref()?;
     let mut span = traces.deliver(conversation, cause, members())?;
     span.set_position(entry.position);
     Some(span)
