@@ -73,6 +73,8 @@ pub(crate) struct Client {
     outbox: Vec<Item>,
     /// Sends that were repeated or given up: an answer out of turn may still come.
     repeated: BTreeSet<String>,
+    /// Messages that it wanted deleted: who deletes again is told of the first time, out of turn.
+    unwanted: BTreeSet<MessageId>,
     epoch: Option<u32>,
     count: u64,
 }
@@ -88,6 +90,7 @@ impl Client {
             socket: None,
             outbox: Vec::new(),
             repeated: BTreeSet::new(),
+            unwanted: BTreeSet::new(),
             epoch: None,
             count: 0,
         }
@@ -199,6 +202,7 @@ impl Client {
         let (name, way) = (format!("{}-{}", self.device, self.count), world.below(4));
         let text = match way {
             0 => {
+                self.unwanted.insert(id);
                 format!(r#"{{"action":"delete_message","message_id":"{id}","local_id":"x{name}"}}"#)
             }
             _ => format!(
@@ -269,6 +273,7 @@ impl Client {
                     position,
                     &message.sender_id,
                     message.local_id.as_deref(),
+                    false,
                 );
             }
             ServerFrame::MessageEdited {
@@ -276,13 +281,17 @@ impl Client {
                 edited_by,
                 local_id,
                 ..
-            } => self.on_event(world, position, &edited_by, local_id.as_deref()),
+            } => self.on_event(world, position, &edited_by, local_id.as_deref(), false),
             ServerFrame::MessageDeleted {
+                message_id,
                 position,
                 deleted_by,
                 local_id,
                 ..
-            } => self.on_event(world, position, &deleted_by, local_id.as_deref()),
+            } => {
+                let is_answer = self.unwanted.contains(&message_id);
+                self.on_event(world, position, &deleted_by, local_id.as_deref(), is_answer);
+            }
             ServerFrame::MessageFailed {
                 local_id,
                 retryable,
@@ -349,6 +358,7 @@ impl Client {
         position: Position,
         sender: &str,
         local_id: Option<&str>,
+        is_answer: bool,
     ) {
         let name = format!("{sender}/{}", local_id.unwrap_or_default());
         world.expose(&self.of, position, &name);
@@ -370,7 +380,7 @@ impl Client {
             self.outbox.retain(|item| item.acked.is_none());
         }
         let mut known = self.known.borrow_mut();
-        if !was_under_way {
+        if !was_under_way && !is_answer {
             known.since = known.since.max(position);
         }
         known.view.insert(position, name);

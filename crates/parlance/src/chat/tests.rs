@@ -501,6 +501,22 @@ fn a_draining_server_is_left_and_resumed_at_once() {
 }
 
 #[test]
+fn an_answer_that_runs_ahead_of_the_stream_is_no_place_to_go_on_from() {
+    let mut script = Script::entered();
+    script.message("4", "bob", "four", None);
+    script.enter("five");
+    let local_id = script.sent()[0]["local_id"].as_str().unwrap().to_owned();
+    // What is sent again may stand far behind what was told last.
+    script.message("9", "me", "five", Some(&local_id));
+    script.take();
+    script.frame(json!({"type": "reconnect", "after_ms": 100, "reason": "drain"}));
+    script.after_ms(100);
+    script.after_ms(0);
+    let since = parlance_protocol::Position::parse("4");
+    assert_eq!(script.take(), [Effect::Drop, Effect::Connect { since }]);
+}
+
+#[test]
 fn more_shows_older_messages_once() {
     let mut script = Script::new();
     script.open();
