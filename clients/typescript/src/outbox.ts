@@ -133,7 +133,7 @@ export class Outbox {
 
   /** Whether there is something to send that the server's pace holds back. */
   get isPaced(): boolean {
-    return this.paceMs > 0 && this.unacked().some((item) => !item.failed)
+    return this.paceMs > 0 && this.waiting() !== undefined
   }
 
   /** The connection is gone: what became of the action that was under way is not known. */

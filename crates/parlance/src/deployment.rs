@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use parlance_core::store::Store;
 use parlance_redis::{Durability, Options, Redis, Retention};
 use parlance_scylla::{Login, MigrateError, Scylla, Tls};
-use parlance_traces::{Service, Traces};
+use parlance_traces::Traces;
 use rustls::crypto::ring;
 
 use crate::{
@@ -131,11 +131,7 @@ pub(crate) fn traces(config: &Config, service: &'static str) -> Result<Traces, F
         endpoint: endpoint.as_str().to_owned(),
         one_in: config.traces_one_in.as_u32(),
         per_second: config.traces_per_second.as_u32(),
-        service: Service {
-            name: service,
-            version: env!("CARGO_PKG_VERSION"),
-            instance: getrandom::u64().unwrap_or_default(),
-        },
+        service,
     };
     Traces::start(&options).map_err(|error| Failure::new(exit_of_traces(&error), error))
 }

@@ -130,7 +130,7 @@ impl Grouped {
 
     /// Begins to store those that are traced.
     pub(crate) fn spans(&self, traces: &Traces) -> Vec<Span> {
-        let mut spans = Vec::new();
+        let (mut spans, batch) = (Vec::new(), self.events());
         for share in &self.shares {
             let events = share.chapters.iter().flat_map(|chapter| &chapter.events);
             for StoredEvent { entry, .. } in events {
@@ -138,7 +138,7 @@ impl Grouped {
                 let span = cause.and_then(|cause| traces.store(&share.conversation, *cause));
                 spans.extend(span.map(|mut span| {
                     span.set_position(entry.position);
-                    span.set_batch(self.events());
+                    span.set_batch(batch);
                     span
                 }));
             }

@@ -29,17 +29,8 @@ const ANSWER_BYTES: usize = 64 * 1024;
 /// A process that ends waits no longer for the collector than this.
 const FINISH: Duration = Duration::from_secs(2);
 
-/// What kind of process records. `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say more, or
-/// otherwise.
-#[derive(Debug, Clone, Copy)]
-pub struct Service {
-    /// `service.name`.
-    pub name: &'static str,
-    /// `service.version`.
-    pub version: &'static str,
-    /// `service.instance.id`; another one in each process.
-    pub instance: u64,
-}
+/// Of the whole workspace.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Nothing can be sent to this collector, now or later.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +52,10 @@ pub enum StartError {
 }
 
 /// What is decided to be recorded is; who decides is [`crate::Traces`].
-pub(crate) fn provider(endpoint: &str, service: Service) -> Result<SdkTracerProvider, StartError> {
+pub(crate) fn provider(
+    endpoint: &str,
+    service: &'static str,
+) -> Result<SdkTracerProvider, StartError> {
     let exporter = SpanExporter::builder()
         .with_http()
         .with_protocol(Protocol::HttpBinary)
@@ -81,7 +75,7 @@ pub(crate) fn provider(endpoint: &str, service: Service) -> Result<SdkTracerProv
 
 pub(crate) fn tracer(provider: &SdkTracerProvider) -> SdkTracer {
     let scope = InstrumentationScope::builder("parlance");
-    let scope = scope.with_version(env!("CARGO_PKG_VERSION")).build();
+    let scope = scope.with_version(VERSION).build();
     provider.tracer_with_scope(scope)
 }
 
@@ -91,17 +85,17 @@ pub(crate) fn finish(provider: &SdkTracerProvider) {
 }
 
 /// What the environment says wins.
-fn resource(service: Service) -> Resource {
+fn resource(service: &'static str) -> Resource {
     let name = env::var("OTEL_SERVICE_NAME").unwrap_or_default();
     let name = if name.is_empty() {
-        service.name.to_owned()
+        service.to_owned()
     } else {
         name
     };
     Resource::builder_empty()
         .with_attributes([
-            KeyValue::new("service.version", service.version),
-            KeyValue::new("service.instance.id", format!("{:016x}", service.instance)),
+            KeyValue::new("service.version", VERSION),
+            KeyValue::new("service.instance.id", format!("{:016x}", crate::random())),
             KeyValue::new("service.name", name),
         ])
         .with_detectors(&[

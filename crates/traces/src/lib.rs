@@ -23,10 +23,7 @@ use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use parlance_protocol::{ConversationId, TraceParent};
 
 use crate::budget::Budget;
-pub use crate::{
-    collector::{Service, StartError},
-    span::Span,
-};
+pub use crate::{collector::StartError, span::Span};
 
 /// Which actions are traced, and where to.
 #[derive(Debug, Clone)]
@@ -37,8 +34,9 @@ pub struct Options {
     pub one_in: u32,
     /// Traces that begin here in a second, at most, whatever clients ask for.
     pub per_second: u32,
-    /// Who says so.
-    pub service: Service,
+    /// The kind of process, as `service.name`. `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say
+    /// more, or otherwise.
+    pub service: &'static str,
 }
 
 /// Begins the spans of a process. Clones are the same.
