@@ -13,7 +13,7 @@ pub use self::rows::check as check_rows;
 use crate::{
     redis::{self, Cluster, PARTITIONS, Redis, resp::Connection},
     traffic::{
-        history::{page_through, replay},
+        history::{insist, page_through, replay},
         recording::{Conversation, Recording, Told},
     },
 };
@@ -27,10 +27,10 @@ pub async fn check_readings(recording: &Recording, gateways: &[SocketAddr]) -> u
         readers.spawn(async move {
             for conversation in conversations {
                 let Conversation { name, history, .. } = conversation;
-                let paged = page_through(address, &name).await;
-                assert_eq!(shown(paged), shown(Ok(history.clone())), "paged, {name}");
-                let told = replay(address, &name).await;
-                assert_eq!(shown(told), shown(Ok(history)), "replayed, {name}");
+                let paged = insist(&name, || page_through(address, &name)).await;
+                assert_eq!(shown(&paged), shown(&history), "paged, {name}");
+                let told = insist(&name, || replay(address, &name)).await;
+                assert_eq!(shown(&told), shown(&history), "replayed, {name}");
             }
         });
     }
@@ -42,8 +42,8 @@ pub async fn check_readings(recording: &Recording, gateways: &[SocketAddr]) -> u
     recording.conversations.len() * gateways.len() * 2
 }
 
-fn shown(read: Result<Vec<Told>, String>) -> Result<Vec<rows::Shown>, String> {
-    read.map(|told| told.iter().map(rows::shown).collect())
+fn shown(told: &[Told]) -> Vec<rows::Shown> {
+    told.iter().map(rows::shown).collect()
 }
 
 /// Entries that wait to be stored.

@@ -23,13 +23,23 @@ pub(super) const READER: &str = "reader";
 
 /// Everything, oldest first, from any gateway. Panics when the deadline passes without an answer.
 pub(super) async fn read(directory: &Directory, conversation: &str) -> Vec<Told> {
-    let give_up = Instant::now() + DEADLINE * 2;
-    loop {
-        let read = match directory.pick(0) {
+    insist(conversation, || async {
+        match directory.pick(0) {
             Some((_, address)) => page_through(address, conversation).await,
             None => Err("no gateway is up".to_owned()),
-        };
-        match read {
+        }
+    })
+    .await
+}
+
+/// Reads again, as any client would, what was refused or interrupted. Panics when that goes on.
+pub async fn insist<Reading>(conversation: &str, read: impl Fn() -> Reading) -> Vec<Told>
+where
+    Reading: Future<Output = Result<Vec<Told>, String>>,
+{
+    let give_up = Instant::now() + DEADLINE * 2;
+    loop {
+        match read().await {
             Ok(history) => return history,
             Err(why) => assert!(
                 Instant::now() < give_up,
