@@ -52,12 +52,6 @@ export class Outbox {
     return this.sent.has(localId)
   }
 
-  /** Whether what is under way deletes a message. */
-  isDeleting(id: string): boolean {
-    const action = this.inFlight?.action
-    return action?.kind === 'delete' && action.id === id
-  }
-
   get inFlight(): OutboxItem | undefined {
     return this.underWay === undefined ? undefined : this.find(this.underWay)
   }

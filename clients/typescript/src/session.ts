@@ -520,8 +520,7 @@ export class Session {
   private onDeleted(frame: FrameOf<'message.deleted'>): void {
     const { message_id, deleted_by, position, local_id } = frame
     const isOwn = deleted_by === this.settings.userId
-    // Who deletes again is told of the first time, out of turn.
-    if (!this.outbox.isDeleting(message_id)) this.passed(position, isOwn ? local_id : null)
+    this.passed(position, isOwn ? local_id : null)
     this.timeline.deleted(idOf(message_id), position)
     if (isOwn) this.acked(local_id, position)
     const done = this.outbox.targetDeleted(message_id, position)

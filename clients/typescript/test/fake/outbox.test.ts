@@ -90,35 +90,6 @@ describe('refusals', () => {
     expect(traces).toEqual([traceparent, traceparent, traceparent, traceparent, undefined])
   })
 
-  test('the answer to a deletion of what is deleted already is no place to go on from', async () => {
-    await serve()
-    const a = arrives(server, 'alice', ROOM)
-    await a.chat.send('one').accepted
-    const { messages } = a.chat.getSnapshot()
-    const id = messages[0]?.id ?? ''
-    server.onAction = (connection, action, act) => {
-      if (action.action !== 'delete_message') return act()
-      // Another device did, at a place that this one was not told of in turn.
-      connection.tell({
-        type: 'message.deleted',
-        message_id: id,
-        deleted_by: 'alice',
-        timestamp: '2026-01-01T00:00:00.000Z',
-        position: `${Number(id) + 7}-1`,
-        local_id: 'of another device',
-      })
-    }
-    await a.chat.delete(id).accepted
-    a.tab.signal('offline')
-    a.tab.signal('online')
-    await until(
-      a.chat,
-      'it is back',
-      ({ connection }) => connection.state === 'connected' && a.tab.opened === 2,
-    )
-    expect(new URL(a.tab.urls.at(-1) ?? '').searchParams.get('since')).not.toContain(String(Number(id) + 7))
-  })
-
   test('too many make it fail; it can be sent again under its name, or forgotten', async () => {
     await serve()
     let isDown = true

@@ -176,7 +176,7 @@ impl Room {
                 self.on_appended(asker, subject, result, cx);
             }
             (Pending::Repeat { asker, subject, .. }, Reply::At(found)) => {
-                self.on_repeat(asker, &subject, found, cx);
+                self.on_repeat(asker, subject, found, cx);
             }
             (Pending::Target { asker, change }, Reply::At(found)) => {
                 self.on_target(asker, *change, found, cx);
@@ -235,25 +235,30 @@ impl Room {
         cx: &mut Context<'_>,
     ) {
         match result {
-            Ok(Appended::New(entry)) => self.on_new(asker, subject, entry, cx),
+            Ok(Appended::New(entry)) => self.on_new(asker, subject, &entry, cx),
             result => self.on_not_new(asker, subject, result, cx),
         }
     }
 
-    /// A new event, which everybody is told in its turn. If that does not come before the log has
-    /// lost it, it never was.
-    pub(super) fn on_new(
+    fn on_new(&mut self, asker: Asker, subject: Subject, entry: &Arc<Entry>, cx: &mut Context<'_>) {
+        self.admit(entry, cx);
+        self.answer_in_turn(asker, subject, entry.position, cx);
+    }
+
+    /// The event at `position` is the answer, which the asker is told in its turn like everybody. If
+    /// that does not come before the log has lost it, it never was.
+    pub(super) fn answer_in_turn(
         &mut self,
         asker: Asker,
         subject: Subject,
-        entry: Arc<Entry>,
+        position: Position,
         cx: &mut Context<'_>,
     ) {
-        self.admit(&entry, cx);
-        if self.head < entry.position {
-            return self.park(asker, subject, entry);
+        if self.head < position {
+            self.read_up_to(position, cx);
+            return self.park(asker, subject, position);
         }
-        let is_lost = self.lineage.surviving(entry.position) < entry.position;
+        let is_lost = self.lineage.surviving(position) < position;
         if !is_lost {
             return count(subject.kind, None, cx);
         }
@@ -275,7 +280,6 @@ impl Room {
         match result {
             Ok(Appended::New(_)) => {}
             Ok(Appended::Duplicate(at)) => {
-                count(subject.kind, None, cx);
                 self.note_epoch(at.id.epoch());
                 self.read_on(cx);
                 // If the room is unsure now, what stands there is read again when it is not.
@@ -302,7 +306,7 @@ impl Room {
     fn on_repeat(
         &mut self,
         asker: Asker,
-        subject: &Subject,
+        subject: Subject,
         found: Result<Option<Found>, Unavailable>,
         cx: &mut Context<'_>,
     ) {
@@ -310,7 +314,7 @@ impl Room {
             return;
         };
         let Ok(Some(found)) = found else {
-            return self.refuse_unavailable(key, subject, cx);
+            return self.refuse_unavailable(key, &subject, cx);
         };
         let durable = self.durable;
         let owed = self
@@ -320,10 +324,30 @@ impl Room {
         if let Some(member) = owed {
             member.owed_stored = member.owed_stored.max(Some(found.entry.position.id));
         }
-        let status = self
-            .receipts
-            .status(&found.entry.sender, found.entry.position.id);
-        let text = frames::of_entry(&found.entry, Some(&found.row), status);
+        self.answer_with(key, subject, found, cx);
+    }
+
+    /// Answers with an event that stands in the log already, to this member alone. One that the
+    /// member has yet to be told in its turn is no answer of its own: it would name a place that
+    /// the member has not come to, and a client that goes on from there misses what lies between.
+    fn answer_with(
+        &mut self,
+        key: MemberKey,
+        subject: Subject,
+        found: Found,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(member) = self.members.get(index(key)) else {
+            return;
+        };
+        let Found { entry, row } = found;
+        if entry.position > member.last {
+            let asker = Asker::of(key, member);
+            return self.answer_in_turn(asker, subject, entry.position, cx);
+        }
+        count(subject.kind, None, cx);
+        let status = self.receipts.status(&entry.sender, entry.position.id);
+        let text = frames::of_entry(&entry, Some(&row), status);
         self.tell_text(key, text, cx);
     }
 
@@ -372,7 +396,6 @@ impl Room {
                 self.refuse(key, &subject, ErrorCode::UnknownMessage, error, cx);
             }
             None if row.deleted_by.is_some() => {
-                count(subject.kind, None, cx);
                 let asker = Asker::of(key, member);
                 let at = row.changed;
                 self.ask_for(Pending::Deleted { asker, at }, cx);
@@ -429,12 +452,11 @@ impl Room {
         let Some(key) = self.present(asker) else {
             return;
         };
+        let subject = Subject::of(super::ActionKind::DeleteMessage, None);
         let Ok(Some(found)) = found else {
-            let subject = Subject::of(super::ActionKind::DeleteMessage, None);
             return self.refuse_unavailable(key, &subject, cx);
         };
-        let text = frames::of_entry(&found.entry, Some(&found.row), Status::Sent);
-        self.tell_text(key, text, cx);
+        self.answer_with(key, subject, found, cx);
     }
 
     fn on_page(

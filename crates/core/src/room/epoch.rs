@@ -9,8 +9,6 @@
 //!
 //! Not in here: offering again what was lost (`restore`), and filling holes (`live`).
 
-use std::sync::Arc;
-
 use parlance_protocol::{Position, ServerFrame};
 
 use super::{
@@ -23,7 +21,6 @@ use super::{
 };
 use crate::{
     clock::Mono,
-    entry::Entry,
     ports::{Cursor, Head, Unavailable},
     receipts::Advance,
 };
@@ -39,9 +36,9 @@ pub(super) struct Turnover {
     asked: bool,
     /// The epoch was entered, but what stands behind the fork was not read to its end.
     entering: bool,
-    /// Own events that the room does not have yet. They are acknowledged when it has, unless they
-    /// are lost by then.
-    ahead: Vec<(Asker, Subject, Arc<Entry>)>,
+    /// Answers that the room does not have yet. They are given when it has, unless they are lost by
+    /// then.
+    ahead: Vec<(Asker, Subject, Position)>,
     /// Readings that were made under another epoch. As many as members asked for.
     again: Vec<(Request, Pending)>,
     /// When those are asked for again, if the room is not unsure any more by then anyway.
@@ -182,9 +179,9 @@ impl Room {
         }
     }
 
-    /// Keeps an event that was appended here until the room is that far.
-    pub(super) fn park(&mut self, asker: Asker, subject: Subject, entry: Arc<Entry>) {
-        self.turnover.ahead.push((asker, subject, entry));
+    /// Keeps in mind what `position` answers until the room is that far.
+    pub(super) fn park(&mut self, asker: Asker, subject: Subject, position: Position) {
+        self.turnover.ahead.push((asker, subject, position));
     }
 
     /// Whether a reading for a member was made under another epoch than the present one. Positions
@@ -245,8 +242,8 @@ impl Room {
         if self.is_unsure() || self.state != State::Open {
             return;
         }
-        for (asker, subject, entry) in std::mem::take(&mut self.turnover.ahead) {
-            self.on_new(asker, subject, entry, cx);
+        for (asker, subject, position) in std::mem::take(&mut self.turnover.ahead) {
+            self.answer_in_turn(asker, subject, position, cx);
         }
         if self.is_unsure() {
             return;

@@ -104,9 +104,14 @@ impl Room {
             let original = (!self.stored_at_ack).then(|| entry.clone());
             return self.accept(entry, None, original, cx);
         }
-        // One of an epoch that is over was lost, or is read with what comes before it.
-        if epoch >= self.epoch {
-            self.want(entry.position);
+        self.read_up_to(entry.position, cx);
+    }
+
+    /// Something stood here when it was read or appended. One of an epoch that is over was lost, or
+    /// is read with what comes before it.
+    pub(super) fn read_up_to(&mut self, position: Position, cx: &mut Context<'_>) {
+        if position.id.epoch() >= self.epoch {
+            self.want(position);
         }
         self.read_on(cx);
     }

@@ -263,7 +263,8 @@ impl Connection {
     }
 
     /// Whether a durable event is the next of the stream. If not, it must be the answer to a
-    /// repeated action of this connection's own.
+    /// repeated action of this connection's own, at a place that the stream has passed: a client may
+    /// go on from the highest place that it was told.
     fn is_in_turn(
         &mut self,
         position: Position,
@@ -288,8 +289,11 @@ impl Connection {
         });
         let Some(epoch) = fits else {
             assert!(is_answer, "{position} came out of turn: {self:?}");
-            if !matches!(self.place, Place::At(_)) {
-                self.early.insert(position);
+            match self.place {
+                Place::At(last) => assert!(position <= last, "{position} is ahead: {self:?}"),
+                Place::Unknown | Place::Newest(_) => {
+                    self.early.insert(position);
+                }
             }
             return false;
         };

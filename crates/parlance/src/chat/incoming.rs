@@ -46,9 +46,8 @@ impl State {
     fn on_frame(&mut self, frame: ServerFrame<'_>) {
         match frame {
             ServerFrame::ChatMessage { message, position } => {
-                let is_answer = self.answers(&message.sender_id, message.local_id.as_deref());
                 self.on_message(message);
-                self.passed(position, is_answer);
+                self.advance(position);
             }
             ServerFrame::MessageEdited {
                 message_id,
@@ -58,13 +57,12 @@ impl State {
                 position,
                 local_id,
             } => {
-                let is_answer = self.answers(&edited_by, local_id.as_deref());
                 self.on_change_of_mine(&edited_by, local_id.as_deref(), position);
                 if self.transcript.edited(message_id, &content) {
                     let who = self.people.name(&edited_by);
                     self.print(&format!("* {who} edited #{message_id}: {content}"));
                 }
-                self.passed(position, is_answer);
+                self.advance(position);
             }
             ServerFrame::MessageDeleted {
                 message_id,
@@ -73,16 +71,13 @@ impl State {
                 position,
                 local_id,
             } => {
-                // Who deletes again is told of the first time, out of turn.
-                let is_answer = self.outbox.deletes(message_id)
-                    || self.answers(&deleted_by, local_id.as_deref());
                 self.on_change_of_mine(&deleted_by, local_id.as_deref(), position);
                 self.outbox.target_deleted(message_id, position);
                 if self.transcript.deleted(message_id) {
                     let who = self.people.name(&deleted_by);
                     self.print(&format!("* {who} deleted #{message_id}"));
                 }
-                self.passed(position, is_answer);
+                self.advance(position);
             }
             ServerFrame::MessageFailed {
                 local_id,
@@ -383,18 +378,6 @@ impl State {
                 "delivered"
             };
             self.print(&format!("* {what} up to #{covered}"));
-        }
-    }
-
-    /// Whether an event may be the answer to what is in flight: sent again, that names a place that the
-    /// stream did not come to yet.
-    fn answers(&self, by: &str, local_id: Option<&str>) -> bool {
-        by == self.me && local_id.is_some_and(|local_id| self.outbox.is_in_flight(local_id))
-    }
-
-    fn passed(&mut self, position: Position, is_answer: bool) {
-        if !is_answer {
-            self.advance(position);
         }
     }
 

@@ -94,21 +94,10 @@ impl Outbox {
         }
     }
 
-    /// Whether it was sent, and not answered.
-    pub(crate) fn is_in_flight(&self, local_id: &str) -> bool {
-        self.in_flight.as_deref() == Some(local_id)
-    }
-
-    /// Whether the next action, or the one in flight, deletes message `id`.
-    pub(crate) fn deletes(&self, id: MessageId) -> bool {
-        let first = self.queue.front();
-        first.is_some_and(|item| item.action == (Outgoing::Delete { id }))
-    }
-
     /// Message `id` is deleted, by whomever: a delete that waits for that is done.
     pub(crate) fn target_deleted(&mut self, id: MessageId, position: Position) {
         if let Some(item) = self.queue.front()
-            && self.deletes(id)
+            && item.action == (Outgoing::Delete { id })
         {
             let local_id = item.local_id.clone();
             self.acknowledged(&local_id, position);
