@@ -3,13 +3,7 @@
 //! On the extended layer it keeps an outbox as the protocol asks. On the base layer it sends again
 //! for some seconds what got no answer, without `retry`, which that layer does not know.
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
 
 use parlance_core::{
     identity::{Conversations, Identity},
@@ -71,10 +65,6 @@ pub(crate) struct Client {
     device: u64,
     socket: Option<Socket>,
     outbox: Vec<Item>,
-    /// Sends that were repeated or given up: an answer out of turn may still come.
-    repeated: BTreeSet<String>,
-    /// Messages that it wanted deleted: who deletes again is told of the first time, out of turn.
-    unwanted: BTreeSet<MessageId>,
     epoch: Option<u32>,
     count: u64,
 }
@@ -89,8 +79,6 @@ impl Client {
             device,
             socket: None,
             outbox: Vec::new(),
-            repeated: BTreeSet::new(),
-            unwanted: BTreeSet::new(),
             epoch: None,
             count: 0,
         }
@@ -163,9 +151,8 @@ impl Client {
             return node.gone(&self.of, key);
         }
         if !self.is_extended {
-            let is_over = |item: &mut Item| now_us.saturating_sub(item.first_us) >= BASE_TRIES_US;
-            let over = self.outbox.extract_if(.., is_over);
-            self.repeated.extend(over.map(|item| item.local_id));
+            let is_over = |item: &Item| now_us.saturating_sub(item.first_us) >= BASE_TRIES_US;
+            self.outbox.retain(|item| !is_over(item));
         }
         if !world.is_calm.get() && self.outbox.len() < 6 && world.below(3) == 0 {
             self.count += 1;
@@ -202,7 +189,6 @@ impl Client {
         let (name, way) = (format!("{}-{}", self.device, self.count), world.below(4));
         let text = match way {
             0 => {
-                self.unwanted.insert(id);
                 format!(r#"{{"action":"delete_message","message_id":"{id}","local_id":"x{name}"}}"#)
             }
             _ => format!(
@@ -225,9 +211,6 @@ impl Client {
             }
             let retry = self.is_extended && item.tries > 0;
             item.tries += 1;
-            if item.tries > 1 {
-                self.repeated.insert(item.local_id.clone());
-            }
             item.sent_us = Some(now_us);
             let name = &item.local_id;
             texts.push(format!(
@@ -268,30 +251,21 @@ impl Client {
     fn on_frame(&mut self, world: &Rc<World>, frame: ServerFrame<'_>) {
         match frame {
             ServerFrame::ChatMessage { message, position } => {
-                self.on_event(
-                    world,
-                    position,
-                    &message.sender_id,
-                    message.local_id.as_deref(),
-                    false,
-                );
+                let local_id = message.local_id.as_deref();
+                self.on_event(world, position, &message.sender_id, local_id);
             }
             ServerFrame::MessageEdited {
                 position,
                 edited_by,
                 local_id,
                 ..
-            } => self.on_event(world, position, &edited_by, local_id.as_deref(), false),
+            } => self.on_event(world, position, &edited_by, local_id.as_deref()),
             ServerFrame::MessageDeleted {
-                message_id,
                 position,
                 deleted_by,
                 local_id,
                 ..
-            } => {
-                let is_answer = self.unwanted.contains(&message_id);
-                self.on_event(world, position, &deleted_by, local_id.as_deref(), is_answer);
-            }
+            } => self.on_event(world, position, &deleted_by, local_id.as_deref()),
             ServerFrame::MessageFailed {
                 local_id,
                 retryable,
@@ -350,15 +324,14 @@ impl Client {
         }
     }
 
-    /// An event of the stream, or the answer to a repeat, which may name a place that the stream did
-    /// not come to yet.
+    /// An event of the stream, or the answer to a repeat, which names no place that the stream did not
+    /// come to: the client goes on from whatever it is told.
     fn on_event(
         &mut self,
         world: &Rc<World>,
         position: Position,
         sender: &str,
         local_id: Option<&str>,
-        is_answer: bool,
     ) {
         let name = format!("{sender}/{}", local_id.unwrap_or_default());
         world.expose(&self.of, position, &name);
@@ -368,8 +341,6 @@ impl Client {
             .outbox
             .iter_mut()
             .find(|item| is_own && local_id == Some(&item.local_id));
-        let is_repeated = local_id.is_some_and(|name| is_own && self.repeated.contains(name));
-        let was_under_way = is_repeated || item.as_ref().is_some_and(|item| item.acked.is_none());
         if let Some(item) = item
             && item.acked.is_none()
         {
@@ -380,9 +351,7 @@ impl Client {
             self.outbox.retain(|item| item.acked.is_none());
         }
         let mut known = self.known.borrow_mut();
-        if !was_under_way && !is_answer {
-            known.since = known.since.max(position);
-        }
+        known.since = known.since.max(position);
         known.view.insert(position, name);
     }
 

@@ -303,6 +303,18 @@ impl Node {
         });
     }
 
+    /// Every connection is lost, and with it what its room kept of it for later.
+    pub(crate) fn lose_all(self: &Rc<Self>) {
+        for of in self.conversations() {
+            let keys: Vec<MemberKey> = {
+                let rooms = self.rooms.borrow();
+                let seats = rooms.get(&of);
+                seats.map_or_else(Vec::new, |it| it.sockets.keys().copied().collect())
+            };
+            keys.into_iter().for_each(|key| self.gone(&of, key));
+        }
+    }
+
     pub(crate) fn gone(self: &Rc<Self>, of: &ConversationId, key: MemberKey) {
         self.call(of, |seats, cx| {
             if seats.sockets.remove(&key).is_some() {

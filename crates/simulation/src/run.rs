@@ -17,7 +17,7 @@ use crate::{
     judge::{Witness, is_quiet, verdict},
     rule::Rules,
     store::FakeArchive,
-    world::{SimNet, World, enter},
+    world::{SLOW_MS, SimNet, World, enter},
 };
 
 /// What may happen to the log.
@@ -44,6 +44,8 @@ pub struct Failure {
 
 /// How long faults go on.
 const FAULTY: Duration = Duration::from_secs(25);
+/// By then all has come that was under way, there and back, when faults ended.
+const UNDER_WAY_S: u64 = 2 * SLOW_MS / 1_000 + 2;
 /// How long it may take until nobody waits any more.
 const PATIENCE_S: u64 = 180;
 const GATEWAYS: u64 = 3;
@@ -119,7 +121,7 @@ async fn go(world: &Rc<World>, profile: Profile) -> Result<(), String> {
         if let Some(what) = world.violation.borrow().clone() {
             return Err(what);
         }
-        if second > 20 && is_quiet(world, &witnesses) {
+        if second > UNDER_WAY_S && is_quiet(world, &witnesses) {
             verdict(world, &witnesses, profile == Profile::Lossy).await?;
             let late = world.violation.borrow().clone();
             return late.map_or(Ok(()), Err);

@@ -33,6 +33,8 @@ use crate::{
 
 /// Where wall clocks begin.
 const WALL_US: u64 = 1_800_000_000_000_000;
+/// The longest that something slow is on one way.
+pub(crate) const SLOW_MS: u64 = 14_000;
 /// How much of what happened last is shown with a violation.
 const TRACE: usize = 8_000;
 
@@ -168,7 +170,8 @@ impl World {
         }
     }
 
-    /// So much time passes while nobody does anything: what is under way is given up.
+    /// So much time passes while nobody does anything: what is under way is given up, and no
+    /// connection lasts so long.
     pub(crate) fn leap(&self, hours: u64) {
         self.leapt_us
             .set(self.leapt_us.get() + hours * 3_600_000_000);
@@ -176,6 +179,8 @@ impl World {
             self.cut.set(self.cut.get() + 1);
         }
         self.redis.borrow_mut().expire(hours > 24 * 30);
+        let nodes: Vec<Rc<Node>> = self.nodes.borrow().values().cloned().collect();
+        nodes.iter().for_each(Node::lose_all);
     }
 
     /// A process ends without a word.
@@ -203,7 +208,7 @@ impl World {
     fn delay_ms(&self) -> u64 {
         let usual = self.below(8);
         if self.fails(self.slow) {
-            return usual + self.below(14_000);
+            return usual + self.below(SLOW_MS);
         }
         usual
     }
