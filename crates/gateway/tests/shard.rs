@@ -153,19 +153,26 @@ async fn a_reader_that_stands_still_slows_nobody_and_gets_everything_in_order_la
 async fn a_client_that_says_goodbye_is_answered_in_kind_and_offline_at_once() {
     let house = House::open();
     let mut ann = house.join("tea", "ann").await;
+    let (lost, _released) = house.admit(guest("tea", "cyd")).await;
     let (socket, released) = house.admit(guest("tea", "bob")).await;
     let mut bob = Client::over(socket);
-    ann.expect_where("bob online", |frame| frame["status"] == "online")
-        .await;
+    for _ in 0..2 {
+        ann.expect_where("both online", |frame| frame["status"] == "online")
+            .await;
+    }
     bob.set_polite(false);
+    // Held, since it may come back.
+    drop(lost);
     bob.send_frame(&Frame::close(1000, "bye")).await;
     assert_eq!(bob.expect_close(1000).await, "");
     bob.expect_end().await;
     drop(bob);
-    let began = Instant::now();
-    ann.expect_where("bob offline", |frame| frame["status"] == "offline")
-        .await;
-    assert!(began.elapsed() < Duration::from_secs(3));
+    for gone in ["bob", "cyd"] {
+        let offline = ann
+            .expect_where("offline", |frame| frame["status"] == "offline")
+            .await;
+        assert_eq!(offline["user_id"], gone);
+    }
     assert!(
         timeout(DEADLINE, released).await.is_ok(),
         "the permit is held"
@@ -219,16 +226,20 @@ async fn a_reset_connection_gives_its_permit_back() {
 #[tokio::test]
 async fn a_refused_token_ends_with_its_code_once_the_client_answers() {
     let house = House::open();
+    let mut silent = house.join("tea", "silent").await;
+    silent.set_polite(false);
     let mut ann = house.join("tea", "ann").await;
-    ann.send(json!({"action": "auth", "token": "nonsense"}))
-        .await;
-    let began = Instant::now();
-    ann.expect_close(4003).await;
-    ann.expect_end().await;
-    assert!(
-        began.elapsed() < Duration::from_millis(1_500),
-        "the client answered at once"
-    );
+    for refused in [&silent, &ann] {
+        refused
+            .send(json!({"action": "auth", "token": "nonsense"}))
+            .await;
+    }
+    for refused in [&mut ann, &mut silent] {
+        refused.expect_close(4003).await;
+        refused.expect_end().await;
+    }
+    let ended = |client: &Client| client.seen.last().unwrap().at;
+    assert!(ended(&ann) < ended(&silent), "she answered");
 }
 
 #[tokio::test]
@@ -237,16 +248,13 @@ async fn a_client_that_never_answers_a_close_frame_is_cut_after_two_seconds() {
     let (socket, released) = house.admit(guest("tea", "ann")).await;
     let mut ann = Client::over(socket);
     ann.set_polite(false);
+    let began = Instant::now();
     ann.send(json!({"action": "auth", "token": "nonsense"}))
         .await;
     ann.expect_close(4003).await;
-    let began = Instant::now();
     ann.expect_end().await;
     let took = began.elapsed();
-    assert!(
-        took > Duration::from_millis(1_000) && took < Duration::from_secs(4),
-        "{took:?}"
-    );
+    assert!(took >= Duration::from_secs(1), "{took:?}");
     assert!(
         timeout(DEADLINE, released).await.is_ok(),
         "the permit is held"
@@ -325,12 +333,9 @@ async fn a_frame_that_is_not_complete_in_ten_seconds_closes_with_1008() {
     let mut ann = house.join("tea", "ann").await;
     let began = Instant::now();
     ann.send_bytes(&Frame::text("{}").masked()[..3]).await;
-    ann.expect_close(1008).await;
+    ann.expect_close_within(1008, 3 * DEADLINE).await;
     let took = began.elapsed();
-    assert!(
-        took > Duration::from_secs(9) && took < Duration::from_secs(12),
-        "{took:?}"
-    );
+    assert!(took >= Duration::from_secs(5), "{took:?}");
 }
 
 // === What the process tells ===
@@ -481,12 +486,12 @@ async fn who_goes_as_asked_is_not_offline_at_once() {
     let mut bob = house.join("tea", "bob").await;
     bob.fence().await;
     let mut cyd = extended(&house, "tea", "cyd").await;
+    let mut dan = house.join("tea", "dan").await;
+    dan.fence().await;
     send_away(&house, DRAIN, 2, 0).await;
     cyd.expect("reconnect").await;
     ann.close(1000).await;
     // A real goodbye later is told before the held one.
-    let mut dan = house.join("tea", "dan").await;
-    dan.fence().await;
     dan.close(1000).await;
     let gone = bob
         .expect_where("offline", |frame| {

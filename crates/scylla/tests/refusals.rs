@@ -95,7 +95,7 @@ fn a_server_that_is_not_there_is_waited_for_until_the_deadline() {
         "{refused}"
     );
     let took = begun.elapsed();
-    assert!((1..8).contains(&took.as_secs()), "{took:?}");
+    assert!(took >= Duration::from_millis(500), "{took:?}");
 }
 
 #[test]

@@ -18,8 +18,8 @@ use tokio::{
     time::{interval, timeout},
 };
 
-/// What a promised time may take longer on a busy machine.
-const ALLOWANCE: Duration = Duration::from_secs(3);
+/// What a promised time may take longer on a machine that is busy, or stands still.
+const ALLOWANCE: Duration = Duration::from_secs(15);
 const HANDSHAKE: Duration = Duration::from_secs(5);
 const CLOSING: Duration = Duration::from_secs(2);
 const STARTED_FRAME: Duration = Duration::from_secs(10);

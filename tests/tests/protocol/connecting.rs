@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use parlance_testkit::{
-    dial::{Dial, TokenPlace, exchange},
+    dial::{DEADLINE, Dial, TokenPlace, exchange},
     tokens::Claims,
 };
 use tokio::{
@@ -273,7 +273,7 @@ async fn a_full_node_says_when_to_come_back() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(Duration::from_secs(10), freed).await.unwrap();
+    timeout(DEADLINE, freed).await.unwrap();
 }
 
 #[tokio::test]
@@ -298,16 +298,10 @@ async fn a_connection_that_does_not_finish_its_upgrade_is_cut_after_5_s() {
         let mut stream = TcpStream::connect(server.address()).await.unwrap();
         stream.write_all(beginning.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
-        let end = timeout(Duration::from_secs(10), stream.read_to_end(&mut answer)).await;
-        assert!(
-            end.is_ok(),
-            "still open after 10 s; begun with {beginning:?}"
-        );
-        assert!(
-            started.elapsed() > Duration::from_secs(4),
-            "{:?}",
-            started.elapsed()
-        );
+        let end = timeout(DEADLINE, stream.read_to_end(&mut answer)).await;
+        assert!(end.is_ok(), "still open; begun with {beginning:?}");
+        let lasted = started.elapsed();
+        assert!(lasted >= Duration::from_millis(2_500), "{lasted:?}");
     }
 }
 

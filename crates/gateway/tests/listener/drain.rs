@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     future::pending,
     sync::{Arc, Mutex, mpsc},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use parlance_core::{
@@ -13,7 +13,7 @@ use parlance_core::{
 };
 use parlance_gateway::{Drained, handover::Census};
 use parlance_protocol::ReconnectReason;
-use parlance_testkit::dial::{Dial, exchange};
+use parlance_testkit::dial::{DEADLINE, Dial, exchange};
 use tokio::sync::oneshot;
 
 use crate::harness::{
@@ -22,16 +22,20 @@ use crate::harness::{
 
 #[tokio::test]
 async fn without_members_a_node_leaves_at_once_even_with_half_open_connections() {
-    let gateway = start(|_| {}).await;
+    // Nothing else would end it before it is given up.
+    let gateway = start(|config| {
+        config.drain.window = 10 * DEADLINE;
+        config.deadlines.header = 10 * DEADLINE;
+        config.deadlines.upgrade = 10 * DEADLINE;
+    })
+    .await;
     let _silent = tokio::net::TcpStream::connect(gateway.address())
         .await
         .unwrap();
-    let begin = Instant::now();
     let (leaving, mut inbox) = gateway.drain(never());
     assert_eq!(told(&mut inbox).await, Told::Stop);
     drop(inbox);
     assert_eq!(soon(leaving).await.unwrap(), Drained { cut: 0 });
-    assert!(begin.elapsed() < Duration::from_secs(1));
 }
 
 /// A budget that gives out of a hand.
@@ -140,8 +144,8 @@ async fn a_budget_that_cannot_be_asked_leaves_the_pace_to_the_window() {
 
 #[tokio::test]
 async fn without_others_members_are_asked_then_closed_and_at_the_end_of_the_window_all_are() {
-    // Twice what so few need.
-    let window = Duration::from_secs(4);
+    // So few need two seconds of it; a machine that stands still needs more.
+    let window = Duration::from_secs(15);
     let mut gateway = start(|config| config.drain.window = window).await;
     let _client = gateway.dial("u1", "c1").connect().await;
     let member = gateway.member().await;
@@ -173,7 +177,7 @@ async fn without_others_members_are_asked_then_closed_and_at_the_end_of_the_wind
 
 #[tokio::test]
 async fn when_the_last_member_has_left_nobody_waits_for_the_window() {
-    let mut gateway = start(|_| {}).await;
+    let mut gateway = start(|config| config.drain.window = 10 * DEADLINE).await;
     let _client = gateway.dial("u1", "c1").connect().await;
     let member = gateway.member().await;
     let (leaving, mut inbox) = gateway.drain(never());

@@ -13,20 +13,15 @@ MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
 
 #[test]
 fn a_node_is_ready_and_ends_at_once_when_nobody_is_connected() {
-    let place = Place::with_secret();
+    // Longer than its end is waited for.
+    let place = Place::with_secret().variable("PARLANCE_DRAIN__WINDOW", "2m");
     let mut server = place.serve(&[]);
     let healthcheck = ["healthcheck", "--admin-listen", &server.admin.to_string()];
     assert_eq!(place.run(&healthcheck).code, Some(0));
-    let started = std::time::Instant::now();
 
     server.signal(Signal::TERM);
 
     assert_eq!(server.wait(), Some(0), "{:#?}", server.lines);
-    assert!(
-        started.elapsed().as_secs() < 5,
-        "the window is 30 s: {:?}",
-        started.elapsed()
-    );
     assert_eq!(place.run(&healthcheck).code, Some(69));
     assert!(place.path("parlance-data").is_dir());
 }
