@@ -72,6 +72,16 @@ impl Lineage {
             .map_or(Position::ZERO, |span| span.last.min(position))
     }
 
+    /// Up to where a client that was told `position` surely holds what stands here, and nothing else.
+    ///
+    /// Of an epoch that left no trace nobody knows where it began: what it had left out may have come
+    /// back since (written late, or with an older copy). Then this is the beginning.
+    #[must_use]
+    pub fn shared_with(&self, position: Position) -> Position {
+        self.span(position.id.epoch())
+            .map_or(Position::ZERO, |span| span.last.min(position))
+    }
+
     /// The first message after `id`, if there is one.
     #[must_use]
     pub fn next_after(&self, id: MessageId) -> Option<MessageId> {
@@ -247,6 +257,18 @@ mod tests {
         assert_eq!(lineage.surviving(at(1, 4, 2)), at(1, 0, 0));
         assert_eq!(lineage.surviving(at(2, 1, 0)), at(1, 0, 0));
         assert_eq!(lineage.surviving(at(1, 0, 0)), at(1, 0, 0));
+    }
+
+    #[test]
+    fn nothing_is_sure_about_an_epoch_without_a_trace() {
+        let lineage = lineage(&[(0, 5, 1), (1, 0, 0), (3, 2, 0)]);
+
+        assert_eq!(lineage.shared_with(at(2, 1, 0)), Position::ZERO);
+        assert_eq!(lineage.shared_with(at(2, 0, 0)), Position::ZERO);
+        assert_eq!(lineage.shared_with(at(1, 4, 2)), at(1, 0, 0));
+        assert_eq!(lineage.shared_with(at(0, 9, 0)), at(0, 5, 1));
+        assert_eq!(lineage.shared_with(at(3, 1, 0)), at(3, 1, 0));
+        assert_eq!(lineage.shared_with(Position::ZERO), Position::ZERO);
     }
 
     #[test]

@@ -75,16 +75,8 @@ impl Room {
                 self.not_given(key);
                 self.caught_up(key, cx);
             }
-            Start::Behind(since) => self.resume(key, since, cx),
-            Start::Lost(last) => {
-                cx.effects
-                    .push(Effect::Count(Counted::Resume(ResumeSource::Lost)));
-                self.begin(key, last, false, cx);
-                self.not_given(key);
-                self.tell_lost(key, last, cx);
-                self.read_from(key, last);
-                cx.effects.push(Effect::Write(key));
-            }
+            Start::Behind(since) => self.resume(key, since, false, cx),
+            Start::Lost(last) => self.resume(key, last, true, cx),
         }
     }
 
@@ -95,23 +87,24 @@ impl Room {
         let Some(position) = Position::parse(since) else {
             return Start::Lost(self.head);
         };
-        let surviving = self.lineage.surviving(position);
-        if surviving < position {
-            Start::Lost(surviving)
+        let shared = self.lineage.shared_with(position);
+        if shared < position {
+            Start::Lost(shared)
         } else {
             Start::Behind(position)
         }
     }
 
     /// From the ring if it has everything; otherwise the first page decides.
-    fn resume(&mut self, key: MemberKey, since: Position, cx: &mut Context<'_>) {
+    fn resume(&mut self, key: MemberKey, since: Position, is_lost: bool, cx: &mut Context<'_>) {
+        let member = self.members.get_mut(index(key));
+        if let Some(Feed::Joining(joining)) = member.map(|member| &mut member.feed) {
+            joining.is_lost = is_lost;
+        }
         let seq = self.ring.resume(since, self.head);
         let missed = seq.map(|seq| self.ring.durable_from(seq));
         if missed.is_some_and(|missed| missed <= self.settings.resume_events) {
-            cx.effects
-                .push(Effect::Count(Counted::Resume(ResumeSource::Ring)));
-            self.begin(key, since, true, cx);
-            self.read_from(key, since);
+            self.go_on(key, since, ResumeSource::Ring, cx);
             cx.effects.push(Effect::Write(key));
             return;
         }
@@ -161,11 +154,36 @@ impl Room {
                 cx,
             );
         }
-        cx.effects
-            .push(Effect::Count(Counted::Resume(ResumeSource::History)));
-        self.begin(key, since, true, cx);
-        self.read_from(key, since);
+        self.go_on(key, since, ResumeSource::History, cx);
         self.on_history(key, page, cx);
+    }
+
+    /// Greets a member that is told everything behind `since`, and what it named if that is lost.
+    fn go_on(
+        &mut self,
+        key: MemberKey,
+        since: Position,
+        source: ResumeSource,
+        cx: &mut Context<'_>,
+    ) {
+        let is_lost = self.is_lost(key);
+        let source = if is_lost { ResumeSource::Lost } else { source };
+        cx.effects.push(Effect::Count(Counted::Resume(source)));
+        self.begin(key, since, !is_lost, cx);
+        if is_lost {
+            self.not_given(key);
+            self.tell_lost(key, since, cx);
+        }
+        self.read_from(key, since);
+    }
+
+    /// Whether what a member that is not greeted yet named as `since` is lost.
+    fn is_lost(&self, key: MemberKey) -> bool {
+        let member = self.members.get(index(key));
+        member.is_some_and(|member| match &member.feed {
+            Feed::Joining(joining) => joining.is_lost,
+            Feed::Reading { .. } | Feed::Ring { .. } => false,
+        })
     }
 
     /// The newest messages, for a client that missed more than is replayed.
@@ -176,7 +194,11 @@ impl Room {
         page: &Page,
         cx: &mut Context<'_>,
     ) {
+        let is_lost = self.is_lost(key);
         self.begin(key, head, false, cx);
+        if is_lost {
+            self.tell_lost(key, since, cx);
+        }
         // What came after `head` is replayed from there, and would be told twice.
         let rows: Vec<&Row> = page
             .rows

@@ -155,6 +155,12 @@ impl Truth {
         sequence.iter().any(|entry| entry.position == position)
     }
 
+    /// Whether epoch `now` shows anything of the epoch that `position` belongs to.
+    pub(crate) fn has_of_epoch(&self, now: u32, position: Position) -> bool {
+        let mut sequence = self.sequence(now).iter();
+        sequence.any(|entry| entry.position.id.epoch() == position.id.epoch())
+    }
+
     /// The first epoch that had `position`.
     pub(crate) fn first_epoch_of(&self, position: Position) -> u32 {
         let epochs = &mut (0..=self.epoch());
