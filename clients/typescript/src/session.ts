@@ -486,7 +486,8 @@ export class Session {
     if (hello.durable) this.outbox.stored(hello.epoch, hello.stored_id)
     // Those who are here are told anew.
     this.people.forget()
-    this.readId = Math.max(this.readId, idOf(hello.read_id))
+    const readId = idOf(hello.read_id)
+    this.readId = isAnother ? readId : Math.max(this.readId, readId)
     this.unread = hello.unread
     this.counted = idOf(hello.head_id)
   }
@@ -679,6 +680,8 @@ export class Session {
   }
 
   private onResync(socket: number, frame: FrameOf<'resync'>): void {
+    // The `hello` just before this one told how things are in this epoch.
+    const isToldAlready = frame.epoch === this.epoch
     this.epoch = frame.epoch
     // What the tab that sends heard in this epoch already is not told to this one again.
     if (this.isLeader) this.outbox.resync(frame.epoch)
@@ -686,7 +689,7 @@ export class Session {
     const gone = this.rewind(frame.lost_after)
     // A `hello` just before this one did not count them any more.
     if (socket === this.link.writable) this.unread -= gone.filter((row) => this.isUnread(row)).length
-    this.readId = Math.min(this.readId, idOf(frame.lost_after))
+    if (!isToldAlready) this.readId = Math.min(this.readId, idOf(frame.lost_after))
   }
 
   /** Forgets what was told after a place. Returns the messages that are gone. */

@@ -67,20 +67,23 @@ describe('a snapshot', () => {
     const hear = (frame: object, now = 0) =>
       session.handle({ on: 'text', socket: 1, text: JSON.stringify(frame) }, now)
     const limits = { frame_bytes: 65_536, content_bytes: 16_384, actions_per_second: 20 }
-    hear({
-      type: 'hello',
-      epoch: 0,
-      head_id: '0',
-      stored_id: '0',
-      read_id: '0',
-      unread: 0,
-      resumed: false,
-      durable: true,
-      heartbeat_ms: 25_000,
-      limits,
-    })
+    const greet = (how: object = {}) =>
+      hear({
+        type: 'hello',
+        epoch: 0,
+        head_id: '0',
+        stored_id: '0',
+        read_id: '0',
+        unread: 0,
+        resumed: false,
+        durable: true,
+        heartbeat_ms: 25_000,
+        limits,
+        ...how,
+      })
+    greet()
     hear({ type: 'live', position: '0' })
-    return { session, hear }
+    return { session, hear, greet }
   }
 
   const said = (id: string, sender = 'bob') => ({
@@ -154,6 +157,22 @@ describe('a snapshot', () => {
     expect(session.snapshot().unread).toBe(3)
     hear({ type: 'resync', epoch: 1, lost_after: '1', stored_id: '1' })
     expect(session.snapshot()).toMatchObject({ unread: 1, messages: [{ id: '1' }] })
+  })
+
+  test('begins anew where nothing is surely shared, and knows what was read from the greeting', () => {
+    const { session, hear, greet } = connected()
+    for (const id of ['1', '2', '3']) hear(said(id))
+    greet({ epoch: 2, head_id: '20000000300', read_id: '20000000200', unread: 100 })
+    hear({ type: 'resync', epoch: 2, lost_after: '0', stored_id: '0' })
+    hear({ type: 'gap', from: '1', to: '20000000299' })
+    hear(said('20000000300'))
+    hear({ type: 'live', position: '20000000300' })
+    expect(session.snapshot()).toMatchObject({
+      hasMore: true,
+      messages: [{ id: '20000000300' }],
+      readId: '20000000200',
+      unread: 100,
+    })
   })
 })
 
