@@ -172,6 +172,25 @@ async fn a_position_that_cannot_be_is_lost_and_the_stream_goes_on() {
     }
 }
 
+/// In an epoch of which nothing is known.
+const UNKNOWN: &str = "70000000003";
+
+#[tokio::test]
+async fn who_knows_an_epoch_that_left_no_trace_begins_anew() {
+    let server = shared();
+    let room = room();
+    let _ann = history(&server, &room).await;
+    let dial = server.dial(&room, "bob").since(UNKNOWN);
+    let mut extended = dial.extended().connect().await;
+    assert_eq!(extended.next_json().await["resumed"], false);
+    assert_eq!(extended.expect("resync").await["lost_after"], "0");
+    extended.expect("live").await;
+    assert_eq!(durable(&extended.frames()), events(&ALL));
+    let mut base = server.dial(&room, "bob").since(UNKNOWN).connect().await;
+    assert_eq!(base.expect("error").await["code"], "resume_lost");
+    assert_eq!(replayed(&mut base, ALL.len()).await, events(&ALL));
+}
+
 #[tokio::test]
 async fn too_much_is_left_out_and_announced() {
     let setup = setup().set("limits.resume_events", "120");
@@ -198,7 +217,14 @@ async fn too_much_is_left_out_and_announced() {
     let mut base = server.dial("gap", "bob").since("10").connect().await;
     assert_eq!(base.expect("error").await["code"], "resume_too_old");
     replayed(&mut base, 100).await;
-    for client in [&extended, &base] {
+    // As much is left out for whom nothing is known to be there.
+    let dial = server.dial("gap", "bob").since(UNKNOWN);
+    let mut lost = dial.extended().connect().await;
+    assert_eq!(lost.expect("resync").await["lost_after"], "0");
+    let gap = lost.expect("gap").await;
+    assert_eq!(gap, json!({"type": "gap", "from": "1", "to": "50"}));
+    lost.expect("live").await;
+    for client in [&extended, &base, &lost] {
         let frames: Vec<Value> = client.frames();
         let positions: Vec<String> = durable(&frames)
             .into_iter()
