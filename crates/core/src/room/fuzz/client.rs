@@ -1,7 +1,8 @@
 //! One socket, which judges what it is told by what it asked.
 //!
-//! In turn are the events of the log: their positions rise. Alone is what answers a repeated action; it
-//! may show any event, so each position has a budget of tellings.
+//! In turn are the events of the log: their positions rise. Alone is what answers a repeated action with
+//! an event that was told in turn before, so each position has a budget of tellings; one that was not
+//! is told in its turn, and that answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,6 +32,8 @@ pub(super) struct Client {
     alone: BTreeMap<Position, u32>,
     /// Events that answer this socket's actions.
     own: BTreeSet<Position>,
+    /// Those whose turn answers a repeated action.
+    turns: BTreeSet<Position>,
     last: Position,
     epoch: Option<u32>,
     was_live: bool,
@@ -46,6 +49,7 @@ impl Client {
             told: BTreeMap::new(),
             alone: BTreeMap::new(),
             own: BTreeSet::new(),
+            turns: BTreeSet::new(),
             last: Position::ZERO,
             epoch: None,
             was_live: false,
@@ -63,6 +67,16 @@ impl Client {
 
     pub(super) fn is_owed_alone(&mut self, kind: ActionKind, position: Position) {
         *self.alone.entry(position).or_default() += 1;
+        self.is_done(kind);
+    }
+
+    /// A repeated action's event is not told yet. (Or was read under another epoch, and is read again.)
+    pub(super) fn is_owed_its_turn(&mut self, kind: ActionKind, position: Position) {
+        self.turns.insert(position);
+        self.is_done(kind);
+    }
+
+    fn is_done(&mut self, kind: ActionKind) {
         let name = kind.name().map(Into::into);
         self.tallies.entry(name).or_default().done += 1;
     }
@@ -117,10 +131,13 @@ impl Client {
 
     fn on_event(&mut self, position: Position) {
         let alone = self.alone.get(&position).copied().unwrap_or_default();
-        if alone == 0 {
-            assert!(position > self.last, "{position} comes after {}", self.last);
-            self.last = position;
-        }
+        let is_in_turn = position > self.last;
+        assert!(
+            is_in_turn || alone > 0,
+            "{position} comes after {}",
+            self.last
+        );
+        self.last = self.last.max(position);
         let told = self.told.entry(position).or_default();
         *told += 1;
         assert!(*told <= 1 + alone, "{position} is told {told} times");
@@ -141,6 +158,10 @@ impl Client {
             let alone = self.alone.get(position).copied().unwrap_or_default();
             let told = self.told.get(position).copied().unwrap_or_default();
             assert_eq!(told, 1 + alone, "{position} of {self:?}");
+        }
+        for position in self.turns.iter().filter(|_| !may_lose) {
+            let is_told = self.told.contains_key(position);
+            assert!(is_told, "{position} never had its turn: {self:?}");
         }
         let (mut asked, mut answered) = (0, self.own.len() as u32);
         for (name, tally) in &self.tallies {

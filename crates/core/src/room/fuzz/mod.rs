@@ -457,8 +457,10 @@ impl World {
             let is_here = self.room.members.contains(super::index(key));
             match answer {
                 Answer::InTurn(position) => client.is_owed_in_turn(position),
-                // If it was read under another epoch, it is read once more.
-                Answer::Alone(_) if !is_here || Some(waited(&self.room, key)) == before => {}
+                Answer::Alone(_) if !is_here => {}
+                Answer::Alone((kind, position)) if Some(waited(&self.room, key)) == before => {
+                    client.is_owed_its_turn(kind, position);
+                }
                 Answer::Alone((kind, position)) => client.is_owed_alone(kind, position),
             }
         }
