@@ -11,12 +11,12 @@ use std::{
 
 use anyhow::{Context, bail};
 use parlance_testkit::{
-    nemesis::{Fault, Outcome, Run, draw},
+    nemesis::{Fault, Outcome, Run, draw, two_at_once},
     traffic::describe,
 };
 
 const USAGE: &str = "usage: chaos SEED MINUTES DIRECTORY [FAULT]…
-Breaks a deployment for MINUTES as SEED says; the report and the history go to DIRECTORY. With names of
+Breaks a deployment for MINUTES as SEED says, every third time in two ways at once; the report and the history go to DIRECTORY. With names of
 faults, as a run shows them, only those are done.
 Examples:
   chaos 7 30 target/chaos/7
@@ -35,7 +35,7 @@ async fn main() -> anyhow::Result<()> {
     let seed: u64 = parsed(seed, "SEED")?;
     let minutes: usize = parsed(minutes, "MINUTES")?;
     let rounds = minutes.max(1) * ROUNDS_PER_MINUTE;
-    let mut steps = draw(seed, rounds, rounds * KILLS_PER_ROUND);
+    let mut steps = two_at_once(draw(seed, rounds, rounds * KILLS_PER_ROUND));
     steps.retain(|step| only.is_empty() || only.contains(&step.fault.to_string()));
     if steps.is_empty() {
         bail!(

@@ -15,7 +15,7 @@ use std::{collections::BTreeSet, time::Duration};
 use parlance_checker::Violation;
 use serde_json::{Value, json};
 
-pub use self::plan::{Fault, Step, draw};
+pub use self::plan::{Fault, Lasting, Step, draw, two_at_once};
 use self::stage::Stage;
 use crate::traffic::{
     Plan, Traffic,
@@ -114,12 +114,17 @@ impl Run {
             fault,
             target,
             lasts_ms,
+            beside,
             ..
         } = step;
+        let what = match beside {
+            Some(beside) => format!("{fault} beside {beside}"),
+            None => fault.to_string(),
+        };
         say(&format!(
-            "{at_ms:>7} ms {fault} at {target} for {lasts_ms} ms"
+            "{at_ms:>7} ms {what} at {target} for {lasts_ms} ms"
         ));
-        let number = traffic.fault_begins(&fault.to_string());
+        let number = traffic.fault_begins(&what);
         let bite = stage.inflict(step).await;
         let recovery = traffic.flows_again().await;
         traffic.fault_ends(number);
@@ -137,7 +142,7 @@ impl Run {
         let recovery_ms = recovery.as_millis() as u64;
         diary.events.push(
             json!({"at_ms": at_ms, "fault": fault.to_string(), "target": target,
-                "lasts_ms": lasts_ms, "bite": bite, "recovery_ms": recovery_ms}),
+                "beside": beside.map(|beside| beside.to_string()), "lasts_ms": lasts_ms, "bite": bite, "recovery_ms": recovery_ms}),
         );
     }
 

@@ -107,6 +107,34 @@ impl fmt::Display for Fault {
     }
 }
 
+/// A fault that spoils ways for a while and ends nothing, so that others can happen meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lasting {
+    PushesLost,
+    ClientsSlow,
+    StoreSlow,
+}
+
+impl Lasting {
+    /// Each, once.
+    const ALL: [Self; 3] = [Self::PushesLost, Self::ClientsSlow, Self::StoreSlow];
+
+    /// The same where it happens by itself.
+    fn alone(self) -> Fault {
+        match self {
+            Self::PushesLost => Fault::PushesLost,
+            Self::ClientsSlow => Fault::ClientsSlow,
+            Self::StoreSlow => Fault::StoreSlow,
+        }
+    }
+}
+
+impl fmt::Display for Lasting {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.alone().fmt(formatter)
+    }
+}
+
 /// One fault of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
@@ -117,6 +145,8 @@ pub struct Step {
     pub target: usize,
     /// How long it stays, where that is not decided by what it does.
     pub lasts_ms: u64,
+    /// What is there from before it until after it.
+    pub beside: Option<Lasting>,
 }
 
 /// Rounds of all faults, each round shuffled, and as many quick kills as make it so many kills in all.
@@ -135,8 +165,19 @@ pub fn draw(seed: u64, rounds: usize, kills: usize) -> Vec<Step> {
         fault,
         target: random.below(1_000),
         lasts_ms: 1_000 + random.below(1_500) as u64,
+        beside: None,
     };
     faults.into_iter().map(step).collect()
+}
+
+/// The same plan, where every third fault happens while another one lasts.
+#[must_use]
+pub fn two_at_once(mut steps: Vec<Step>) -> Vec<Step> {
+    for (number, step) in steps.iter_mut().skip(2).step_by(3).enumerate() {
+        let lasting = Lasting::ALL[number % Lasting::ALL.len()];
+        step.beside = Some(lasting).filter(|lasting| lasting.alone() != step.fault);
+    }
+    steps
 }
 
 /// Splitmix64: small, and the same everywhere for ever.
@@ -168,5 +209,20 @@ mod tests {
                 .all(|fault| plan.iter().any(|step| step.fault == *fault))
         );
         assert_eq!(plan.iter().filter(|step| step.fault.kills()).count(), 25);
+    }
+
+    #[test]
+    fn every_third_fault_has_another_one_beside_it() {
+        let one = draw(7, 2, 60);
+        let two = two_at_once(one.clone());
+        let paired = two.iter().filter(|step| step.beside.is_some()).count();
+        assert!(paired > 15, "{paired}");
+        for (one, two) in one.iter().zip(&two) {
+            assert_eq!(one.fault, two.fault);
+            assert_ne!(two.beside.map(Lasting::alone), Some(two.fault));
+        }
+        for lasting in Lasting::ALL {
+            assert!(two.iter().any(|step| step.beside == Some(lasting)));
+        }
     }
 }

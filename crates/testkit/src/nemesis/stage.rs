@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::plan::{Fault, Step};
+use super::plan::{Fault, Lasting, Step};
 use crate::{
     cql::Cql,
     fleet::unlimited,
@@ -108,7 +108,13 @@ impl Stage {
     /// Does it, waits until it is over, and says what it did.
     pub(super) async fn inflict(&mut self, step: &Step) -> Value {
         let before = self.counts();
+        if let Some(lasting) = step.beside {
+            self.begin(lasting);
+        }
         let (struck, backlog) = self.act(step).await;
+        if let Some(lasting) = step.beside {
+            self.end(lasting);
+        }
         let after = self.counts();
         json!({
             "struck": struck,
@@ -207,11 +213,7 @@ impl Stage {
                 }
             }
             Fault::PushesLost => {
-                let conditions = Conditions {
-                    pushes_lost_percent: 10,
-                    ..Conditions::default()
-                };
-                self.under(self.fronts(), conditions, lasts).await;
+                self.spoil(Lasting::PushesLost, lasts).await;
                 self.counts().pushes_lost - before.pushes_lost
             }
             Fault::RedisHalfOpen => {
@@ -240,20 +242,6 @@ impl Stage {
                 self.counts().refused - before.refused
             }
             Fault::ClientsCut => self.doors.iter().map(|door| door.cut_by_chance(100)).sum(),
-            Fault::ClientsSlow => {
-                let slow = Way {
-                    delay_ms: (20, 200),
-                    bytes_per_second: 200_000,
-                    is_swallowed: false,
-                };
-                let conditions = Conditions {
-                    asks: slow,
-                    answers: slow,
-                    pushes_lost_percent: 0,
-                };
-                self.under(self.doors.iter(), conditions, lasts).await;
-                1
-            }
             Fault::FramesCut => {
                 let sides = [Side::Asks, Side::Answers];
                 let side = sides[step.target % 2];
@@ -280,15 +268,12 @@ impl Stage {
                 let put_off = self.counts().put_off - before.put_off;
                 return (u64::try_from(waits).unwrap_or(0) + put_off, waits);
             }
+            Fault::ClientsSlow => {
+                self.spoil(Lasting::ClientsSlow, lasts).await;
+                1
+            }
             Fault::StoreSlow => {
-                let conditions = Conditions {
-                    answers: Way {
-                        delay_ms: (200, 500),
-                        ..Way::default()
-                    },
-                    ..Conditions::default()
-                };
-                self.under(self.stores(), conditions, lasts).await;
+                self.spoil(Lasting::StoreSlow, lasts).await;
                 1
             }
             Fault::StoreAnswersCut => self
@@ -311,6 +296,42 @@ impl Stage {
         block_in_place(|| self.redis.kill_primary());
         block_in_place(|| self.redis.revive_old_as_replica());
         1
+    }
+
+    async fn spoil(&self, lasting: Lasting, lasts: Duration) {
+        self.begin(lasting);
+        sleep(lasts).await;
+        self.end(lasting);
+    }
+
+    fn begin(&self, lasting: Lasting) {
+        let mut conditions = Conditions::default();
+        match lasting {
+            Lasting::PushesLost => conditions.pushes_lost_percent = 10,
+            Lasting::ClientsSlow => {
+                let slow = Way {
+                    delay_ms: (20, 200),
+                    bytes_per_second: 200_000,
+                    is_swallowed: false,
+                };
+                (conditions.asks, conditions.answers) = (slow, slow);
+            }
+            Lasting::StoreSlow => conditions.answers.delay_ms = (200, 500),
+        }
+        self.set(lasting, conditions);
+    }
+
+    fn end(&self, lasting: Lasting) {
+        self.set(lasting, Conditions::default());
+    }
+
+    fn set(&self, lasting: Lasting, conditions: Conditions) {
+        let set = |relay: &Relay| relay.set(conditions);
+        match lasting {
+            Lasting::PushesLost => self.fronts().for_each(set),
+            Lasting::ClientsSlow => self.doors.iter().for_each(set),
+            Lasting::StoreSlow => self.stores().for_each(set),
+        }
     }
 
     async fn under(
