@@ -13,20 +13,19 @@ const SEEDS: u64 = 60;
 
 /// For each rule where to look for a seed that turns red without it, and the first word of what is wrong then.
 /// Whatever a room does more or less draws other chances for all that follows, so seeds move.
-const FOUND: [(Rule, Profile, u64, &str); 13] = [
+const FOUND: [(Rule, Profile, u64, &str); 12] = [
     (Rule::RunOpensEpoch, Lossy, 0, "REUSE"),
-    (Rule::BreakKnowsLog, Safe, 0, "LOST"),
-    (Rule::TenSeconds, Safe, 8, "DOUBLE"),
-    (Rule::LookUpOnRetry, Safe, 6, "DOUBLE"),
-    (Rule::AppendStopsExpiry, Lossy, 1, "REUSE"),
-    (Rule::Sweep, Lossy, 9, "SILENT"),
+    (Rule::BreakKnowsLog, Safe, 19, "LOST"),
+    (Rule::TenSeconds, Safe, 75, "DOUBLE"),
+    (Rule::LookUpOnRetry, Safe, 3, "DOUBLE"),
+    (Rule::AppendStopsExpiry, Lossy, 5, "REUSE"),
+    (Rule::Sweep, Lossy, 2, "SILENT"),
     (Rule::PrevIsNext, Lossy, 0, "SILENT"),
     (Rule::BreakKnowsStore, Lossy, 0, "LOST"),
-    (Rule::ReadersSetMark, Lossy, 1, "SILENT"),
-    (Rule::LookUpAfterMark, Lossy, 32, "DOUBLE"),
-    (Rule::NamesUntilStored, Safe, 17, "DOUBLE"),
+    (Rule::LookUpAfterMark, Lossy, 220, "DOUBLE"),
+    (Rule::NamesUntilStored, Safe, 23, "DOUBLE"),
     (Rule::EventsBeforeHead, Lossy, 0, "STUCK"),
-    (Rule::OutboxOnNewEpoch, Lossy, 1, "STUCK"),
+    (Rule::OutboxOnNewEpoch, Lossy, 0, "STUCK"),
 ];
 
 #[test]

@@ -88,6 +88,15 @@ impl Restoring {
         Some(id)
     }
 
+    /// What was lost at `from` stands at `to`. That may be a place where it was before and which has come
+    /// back, so no name leads on from there: names never go round.
+    fn rename(&mut self, from: MessageId, to: MessageId) {
+        self.renamed.remove(&to);
+        if from != to {
+            self.renamed.insert(from, to);
+        }
+    }
+
     fn put_back(&mut self) {
         if let Some(lost) = self.current.take() {
             self.waiting.push_front(lost);
@@ -287,11 +296,12 @@ impl Room {
         if let Some(restoring) = &mut self.restoring
             && let Some(Unstored { entry, origin }) = &restoring.current
         {
+            let (from, origin) = (entry.position.id, *origin);
             if position.k == 0 {
-                restoring.renamed.insert(entry.position.id, position.id);
+                restoring.rename(from, position.id);
             }
-            restoring.origins.insert(position, *origin);
-            self.ring.note_origin(position, *origin);
+            restoring.origins.insert(position, origin);
+            self.ring.note_origin(position, origin);
         }
         self.next_lost(cx);
     }
@@ -333,5 +343,31 @@ impl Room {
             restoring.current = None;
         }
         self.restore_on(cx);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lineage::Span;
+
+    #[test]
+    fn a_message_that_came_back_to_an_old_place_and_is_lost_again_is_looked_for_in_vain() {
+        let id = |epoch, n| MessageId::of_epoch(epoch, n).unwrap();
+        let mut restoring = Restoring::default();
+        restoring.rename(id(0, 5), id(1, 7));
+        restoring.rename(id(1, 7), id(0, 5));
+        restoring.rename(id(2, 1), id(2, 1));
+        let nothing = Lineage::default();
+        for lost in [id(0, 5), id(1, 7), id(2, 1)] {
+            assert_eq!(restoring.id_by_now(lost, &nothing), None, "{lost}");
+        }
+        let last = Position::of(id(0, 5));
+        let back = Lineage::new(vec![Span {
+            epoch: 0,
+            last,
+            ordinal_before: 0,
+        }]);
+        assert_eq!(restoring.id_by_now(id(1, 7), &back), Some(id(0, 5)));
     }
 }
