@@ -61,21 +61,11 @@ impl Lineage {
             })
     }
 
-    /// The greatest surviving position at or below `position`; its `k` is not checked inside the
-    /// surviving range.
-    #[must_use]
-    pub fn surviving(&self, position: Position) -> Position {
-        self.spans
-            .iter()
-            .rev()
-            .find(|span| span.epoch <= position.id.epoch())
-            .map_or(Position::ZERO, |span| span.last.min(position))
-    }
-
     /// Up to where a client that was told `position` surely holds what stands here, and nothing else.
     ///
     /// Of an epoch that left no trace nobody knows where it began: what it had left out may have come
-    /// back since (written late, or with an older copy). Then this is the beginning.
+    /// back since (written late, or with an older copy). Then this is the beginning. The `k` is not
+    /// checked inside the surviving range.
     #[must_use]
     pub fn shared_with(&self, position: Position) -> Position {
         self.span(position.id.epoch())
@@ -253,10 +243,9 @@ mod tests {
     fn what_survives_may_be_a_mark() {
         let lineage = lineage(&[(0, 5, 1), (1, 0, 0), (3, 2, 0)]);
 
-        assert_eq!(lineage.surviving(at(0, 9, 0)), at(0, 5, 1));
-        assert_eq!(lineage.surviving(at(1, 4, 2)), at(1, 0, 0));
-        assert_eq!(lineage.surviving(at(2, 1, 0)), at(1, 0, 0));
-        assert_eq!(lineage.surviving(at(1, 0, 0)), at(1, 0, 0));
+        assert_eq!(lineage.shared_with(at(0, 9, 0)), at(0, 5, 1));
+        assert_eq!(lineage.shared_with(at(1, 4, 2)), at(1, 0, 0));
+        assert_eq!(lineage.shared_with(at(1, 0, 0)), at(1, 0, 0));
     }
 
     #[test]
@@ -275,8 +264,8 @@ mod tests {
     fn nothing_is_lost_before_a_first_epoch_above_zero() {
         let lineage = lineage(&[(7, 3, 0)]);
 
-        assert_eq!(lineage.surviving(Position::ZERO), Position::ZERO);
-        assert_eq!(lineage.surviving(at(0, 3, 0)), Position::ZERO);
+        assert_eq!(lineage.shared_with(Position::ZERO), Position::ZERO);
+        assert_eq!(lineage.shared_with(at(0, 3, 0)), Position::ZERO);
         assert_eq!(lineage.next_after(MessageId::ZERO), Some(id(7, 1)));
         assert_eq!(lineage.before(id(7, 1)), None);
         assert_eq!(lineage.ordinal(id(6, 9)), 0);

@@ -167,7 +167,7 @@ async fn a_wiped_redis_never_gives_an_id_twice() {
         let head = head(&log).await;
         assert_eq!(u64::from(head.epoch), round);
         assert_eq!(
-            head.lineage.surviving(at((round - 1) * E + 1)),
+            head.lineage.shared_with(at((round - 1) * E + 1)),
             Position::ZERO
         );
         let again = position(&log, draft("a", "one")).await;
@@ -353,7 +353,7 @@ async fn an_idle_conversation_goes_on_where_the_store_has_it() {
     server.cmd(&["FLUSHALL"]);
     assert_eq!(position(&log, draft("b", "two")).await, at(E + 1));
     let head = head(&log).await;
-    assert_eq!(head.lineage.surviving(at(E)), at(E));
+    assert_eq!(head.lineage.shared_with(at(E)), at(E));
     assert!(head.lineage.contains(at(44).id) && !head.lineage.contains(at(45).id));
     assert_eq!(head.lineage.ordinal(at(E + 1).id), 45);
     assert!(server.cmd(&["XLEN", "{p9b}:in"]).integer() >= 2, "ingest");

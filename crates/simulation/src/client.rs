@@ -151,8 +151,8 @@ impl Client {
             return node.gone(&self.of, key);
         }
         if !self.is_extended {
-            let is_over = |item: &Item| now_us.saturating_sub(item.first_us) >= BASE_TRIES_US;
-            self.outbox.retain(|item| !is_over(item));
+            let age_us = |item: &Item| now_us.saturating_sub(item.first_us);
+            self.outbox.retain(|item| age_us(item) < BASE_TRIES_US);
         }
         if !world.is_calm.get() && self.outbox.len() < 6 && world.below(3) == 0 {
             self.count += 1;

@@ -16,8 +16,8 @@ use parlance_testkit::{
 };
 
 const USAGE: &str = "usage: chaos SEED MINUTES DIRECTORY [FAULT]…
-Breaks a deployment for MINUTES as SEED says, every third time in two ways at once; the report and the history go to DIRECTORY. With names of
-faults, as a run shows them, only those are done.
+Breaks a deployment for MINUTES as SEED says, every third time in two ways at once; the report and the
+history go to DIRECTORY. With names of faults, as a run shows them, only those are done, one at a time.
 Examples:
   chaos 7 30 target/chaos/7
   chaos 7 1 target/chaos/7 RedisFailedOver RedisRestarted";
@@ -35,8 +35,12 @@ async fn main() -> anyhow::Result<()> {
     let seed: u64 = parsed(seed, "SEED")?;
     let minutes: usize = parsed(minutes, "MINUTES")?;
     let rounds = minutes.max(1) * ROUNDS_PER_MINUTE;
-    let mut steps = two_at_once(draw(seed, rounds, rounds * KILLS_PER_ROUND));
-    steps.retain(|step| only.is_empty() || only.contains(&step.fault.to_string()));
+    let mut steps = draw(seed, rounds, rounds * KILLS_PER_ROUND);
+    if only.is_empty() {
+        steps = two_at_once(steps);
+    } else {
+        steps.retain(|step| only.contains(&step.fault.to_string()));
+    }
     if steps.is_empty() {
         bail!(
             "no fault has a name of {only:?}; there are {:?}",

@@ -3,6 +3,7 @@ import { People } from '../../src/people.js'
 import { reusing } from '../../src/reuse.js'
 import { Session } from '../../src/session.js'
 import type { Snapshot } from '../../src/types.js'
+import { HELLO } from '../support/hello.js'
 
 describe('people', () => {
   test('type until they stop, speak, go, or nothing was heard for 10 s', () => {
@@ -66,21 +67,7 @@ describe('a snapshot', () => {
     session.handle({ on: 'leader', isLeader: true }, 0)
     const hear = (frame: object, now = 0) =>
       session.handle({ on: 'text', socket: 1, text: JSON.stringify(frame) }, now)
-    const limits = { frame_bytes: 65_536, content_bytes: 16_384, actions_per_second: 20 }
-    const greet = (how: object = {}) =>
-      hear({
-        type: 'hello',
-        epoch: 0,
-        head_id: '0',
-        stored_id: '0',
-        read_id: '0',
-        unread: 0,
-        resumed: false,
-        durable: true,
-        heartbeat_ms: 25_000,
-        limits,
-        ...how,
-      })
+    const greet = (how: object = {}) => hear({ ...HELLO, ...how })
     greet()
     hear({ type: 'live', position: '0' })
     return { session, hear, greet }

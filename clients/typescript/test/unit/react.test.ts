@@ -13,6 +13,7 @@ import {
   useTyping,
   useUnread,
 } from '../../src/react/index.js'
+import { HELLO } from '../support/hello.js'
 
 class Socket implements WebSocketLike {
   onopen: (() => void) | null = null
@@ -43,32 +44,6 @@ class Socket implements WebSocketLike {
     this.onopen?.()
     this.say(HELLO, { type: 'live', position: '0' })
   }
-}
-
-const LIMITS = {
-  frame_bytes: 65_536,
-  content_bytes: 16_384,
-  local_id_bytes: 128,
-  read_ids: 500,
-  page: 100,
-  actions_per_second: 20,
-  actions_burst: 40,
-  resume_events: 5_000,
-}
-const HELLO = {
-  type: 'hello',
-  conversation_id: 'room',
-  user_id: 'alice',
-  connection_id: '0',
-  epoch: 0,
-  head_id: '0',
-  stored_id: '0',
-  read_id: '0',
-  unread: 0,
-  resumed: false,
-  durable: true,
-  heartbeat_ms: 25_000,
-  limits: LIMITS,
 }
 
 let sockets: Socket[] = []

@@ -258,8 +258,7 @@ impl Room {
             self.read_up_to(position, cx);
             return self.park(asker, subject, position);
         }
-        let is_lost = self.lineage.surviving(position) < position;
-        if !is_lost {
+        if self.lineage.is_visible(position) {
             return count(subject.kind, None, cx);
         }
         if let Some(key) = self.present(asker) {

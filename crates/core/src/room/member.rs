@@ -37,8 +37,6 @@ pub(crate) struct Joining {
     pub(crate) asked: bool,
     /// The log was read again for this greeting, or is being read.
     pub(crate) read_on: bool,
-    /// What `since` names is lost: it goes on further back.
-    pub(crate) is_lost: bool,
     /// `hello` was queued.
     pub(crate) greeted: bool,
 }
@@ -113,7 +111,6 @@ impl Member {
                 since: joiner.since,
                 asked: false,
                 read_on: false,
-                is_lost: false,
                 greeted: false,
             })),
             last: Position::ZERO,

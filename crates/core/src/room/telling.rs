@@ -75,8 +75,7 @@ impl Room {
                 self.not_given(key);
                 self.caught_up(key, cx);
             }
-            Start::Behind(since) => self.resume(key, since, false, cx),
-            Start::Lost(last) => self.resume(key, last, true, cx),
+            Start::Behind(since) | Start::Lost(since) => self.resume(key, since, cx),
         }
     }
 
@@ -96,11 +95,7 @@ impl Room {
     }
 
     /// From the ring if it has everything; otherwise the first page decides.
-    fn resume(&mut self, key: MemberKey, since: Position, is_lost: bool, cx: &mut Context<'_>) {
-        let member = self.members.get_mut(index(key));
-        if let Some(Feed::Joining(joining)) = member.map(|member| &mut member.feed) {
-            joining.is_lost = is_lost;
-        }
+    fn resume(&mut self, key: MemberKey, since: Position, cx: &mut Context<'_>) {
         let seq = self.ring.resume(since, self.head);
         let missed = seq.map(|seq| self.ring.durable_from(seq));
         if missed.is_some_and(|missed| missed <= self.settings.resume_events) {
@@ -166,7 +161,7 @@ impl Room {
         source: ResumeSource,
         cx: &mut Context<'_>,
     ) {
-        let is_lost = self.is_lost(key);
+        let is_lost = self.is_lost(key, since);
         let source = if is_lost { ResumeSource::Lost } else { source };
         cx.effects.push(Effect::Count(Counted::Resume(source)));
         self.begin(key, since, !is_lost, cx);
@@ -177,11 +172,14 @@ impl Room {
         self.read_from(key, since);
     }
 
-    /// Whether what a member that is not greeted yet named as `since` is lost.
-    fn is_lost(&self, key: MemberKey) -> bool {
+    /// Whether a member that goes on behind `since`, and is not greeted yet, named another place: then
+    /// that is lost.
+    fn is_lost(&self, key: MemberKey, since: Position) -> bool {
         let member = self.members.get(index(key));
         member.is_some_and(|member| match &member.feed {
-            Feed::Joining(joining) => joining.is_lost,
+            Feed::Joining(joining) => {
+                joining.since.as_deref().and_then(Position::parse) != Some(since)
+            }
             Feed::Reading { .. } | Feed::Ring { .. } => false,
         })
     }
@@ -194,7 +192,7 @@ impl Room {
         page: &Page,
         cx: &mut Context<'_>,
     ) {
-        let is_lost = self.is_lost(key);
+        let is_lost = self.is_lost(key, since);
         self.begin(key, head, false, cx);
         if is_lost {
             self.tell_lost(key, since, cx);

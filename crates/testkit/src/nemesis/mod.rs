@@ -142,7 +142,8 @@ impl Run {
         let recovery_ms = recovery.as_millis() as u64;
         diary.events.push(
             json!({"at_ms": at_ms, "fault": fault.to_string(), "target": target,
-                "beside": beside.map(|beside| beside.to_string()), "lasts_ms": lasts_ms, "bite": bite, "recovery_ms": recovery_ms}),
+                "beside": beside.map(|beside| beside.to_string()), "lasts_ms": lasts_ms, "bite": bite,
+                "recovery_ms": recovery_ms}),
         );
     }
 
